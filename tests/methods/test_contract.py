@@ -121,6 +121,18 @@ def test_full_keeps_fp32_masters_and_one_for_a_tied_head():
     assert sum("embed" in n or "head" in n for n in adapter.parameters) == 1
 
 
+@pytest.mark.parametrize("family", [f for f in FAMILIES if "experts" in TRAITS[f]])
+def test_full_trains_all_of_a_16_bit_mixture(family):
+    engine = prepare_(tiny_model(family, torch.bfloat16))
+    adapter = table.attach(engine, FullSettings())
+    batch = pack(rows(None))
+    loss_sum(engine.hidden_states(batch), batch, engine.head).backward()
+    unmoved = [n for n, p in adapter.parameters.items() if p.grad is None or not p.grad.any()]
+    assert not unmoved
+    assert {p.grad.dtype for p in adapter.parameters.values()} == {torch.float32}
+    assert not [name for name in adapter.decayed if "bias" in name]
+
+
 def test_rows_that_drop_share_no_beginning():
     alike = [Row([5, 6, 7, 8, 9 + i], [0.0] * 4 + [1.0], adapter="a", key=i) for i in range(3)]
     assert len(pack(alike, share=2).ids) == 4 + 3

@@ -28,7 +28,7 @@ from tunesmith.engine.forward import Engine, named_tensors
 from tunesmith.methods import table, token_rows
 from tunesmith.methods.adapter import Adapter, Changes
 from tunesmith.models.cache import folder_bytes
-from tunesmith.models.text_part import file_names
+from tunesmith.models.text_part import as_files, file_names
 from tunesmith.models.weights import TOKENIZER_FILES, read_weight, write_derived
 
 # The base that the adapter was trained on, dequantized where it is 4-bit, or what its folder
@@ -157,7 +157,7 @@ def save_changed(
         write_derived(
             source,
             into,
-            tensors=names.whole(named, source),
+            tensors=as_files(engine.model, named, source),
             dtype=dtype,
             config={"vocab_size": width} if width else {},
             skip=TOKENIZER_FILES if tokenizer else (),
@@ -193,6 +193,7 @@ def _bytes(engine: Engine, dtype: torch.dtype) -> int:
     """About what the merged tensors take, one format for all."""
     linears = engine.linears.values()
     numbers = sum(linear.in_features * linear.out_features for linear in linears)
+    numbers += sum(stack.weight.numel() for stack in engine.experts.values())
     numbers += engine.embedding.weight.numel() * (1 if engine.tied else 2)
     return numbers * dtype.itemsize
 

@@ -1,5 +1,6 @@
 """A packed batch through a base: embeddings, transformers' own layers, last hidden states."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +15,8 @@ from tunesmith.core.errors import ModelError
 from tunesmith.engine.attention import NAME
 from tunesmith.engine.batch import PackedBatch, within
 from tunesmith.engine.blocks import KeyValueCache, Prefix
+from tunesmith.engine.experts import NAME as EXPERTS
+from tunesmith.engine.experts import SeamExperts, seams_of
 from tunesmith.engine.families import (
     Family,
     family_of,
@@ -25,6 +28,8 @@ from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.memory import Workspace
+from tunesmith.engine.mixers import Shape, reset_states_
+from tunesmith.engine.router import SeamRouter, routers_of
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
 from tunesmith.models.text_part import WHOLE_CLASSES, towers_of
 
@@ -41,10 +46,23 @@ class Engine:
     softcap: float | None
     longest_position: int | None
     compute_dtype: torch.dtype
+    states: dict[int, tuple[Shape, Shape]]  # what layers with a recurrent state keep of a text
+    experts: dict[str, SeamExperts] = field(default_factory=dict)  # by parameter
+    routers: dict[str, SeamRouter] = field(default_factory=dict)  # by parameter
     vocabularies: dict[str, TokenRows] = field(default_factory=dict)  # by adapter
     prefixes: dict[str, Prefix] = field(default_factory=dict)  # by adapter
     workspace: Workspace = field(default_factory=Workspace)
     base_head_weight: Tensor | None = None  # as it was, where it is trained and retained
+
+    @property
+    def seams(self) -> dict[str, SeamLinear | SeamExperts | SeamRouter]:
+        """Where terms attach: linear layers by module, experts and routers by parameter."""
+        return {**self.linears, **self.parameters}
+
+    @property
+    def parameters(self) -> dict[str, SeamExperts | SeamRouter]:
+        """The seams of the experts and routers, in their order in the model."""
+        return {**self.experts, **self.routers}
 
     @property
     def tied(self) -> bool:
@@ -151,12 +169,18 @@ class Engine:
     def cache(self, slots: int, capacity: int) -> KeyValueCache:
         """An empty key/value cache for ``slots`` documents of up to ``capacity`` positions."""
         like = torch.empty(0, dtype=self.compute_dtype, device=self.device)
-        return KeyValueCache(layer_keys(self.config), slots, capacity, like=like)
+        keys = layer_keys(self.config)
+        return KeyValueCache(keys, slots, capacity, like=like, states=self.states)
 
     def cache_bytes(self, capacity: int) -> int:
         """Bytes of a cache's slot of ``capacity`` positions."""
         numbers = sum(each.heads * each.width for each in set(layer_keys(self.config)))
-        return 2 * numbers * capacity * self.compute_dtype.itemsize
+        size = self.compute_dtype.itemsize
+        states = sum(
+            math.prod(inputs) * size + math.prod(state) * max(size, torch.float32.itemsize)
+            for inputs, state in self.states.values()
+        )
+        return 2 * numbers * capacity * size + states
 
     def _inputs_by_layer(self, batch: PackedBatch) -> dict[str, Tensor]:
         """What the decoder adds in each layer beside the embeddings, where its family does so.
@@ -202,7 +226,11 @@ def prepare_(
         if isinstance(module, nn.Linear) and module is not head:
             linears[name] = SeamLinear(module, name, len(linears))
             model.set_submodule(name, linears[name])
+    experts, routers = seams_of(model), routers_of(model)
+    if experts:
+        model.set_experts_implementation(EXPERTS)
     fuse_(model)
+    states = reset_states_(decoder)
     embedding = check_embedding(model.get_input_embeddings())
     return Engine(
         model=model,
@@ -213,6 +241,9 @@ def prepare_(
         softcap=scores.softcap if whole is None or whole.caps_scores else None,
         longest_position=longest_safe_position(config),
         compute_dtype=compute_dtype or head.weight.dtype,
+        states=states,
+        experts=experts,
+        routers=routers,
     )
 
 

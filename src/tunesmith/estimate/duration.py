@@ -125,7 +125,9 @@ def _flops_per_token(config: RunConfig, shape: PretrainedConfig, supervised: flo
         each.width * (2 * heads + (2 * each.heads if each.source == layer else 0))
         for layer, each in enumerate(layer_keys(shape))
     )
-    body = width * (attention + 3 * shape.num_hidden_layers * _inner_width(shape))
+    experts = getattr(shape, "num_experts_per_tok", None) or 1
+    inner = experts * (getattr(shape, "moe_intermediate_size", None) or _inner_width(shape))
+    body = width * (attention + 3 * shape.num_hidden_layers * inner)
     return float(times * (body + supervised * shape.vocab_size * width))
 
 

@@ -22,6 +22,7 @@ from torch.nn.functional import linear, pad
 from tunesmith.config.methods import PTuningSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.numbers import pluralize
+from tunesmith.core.phrases import counted
 from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import Learned
 from tunesmith.engine.families import LayerKeys, layer_keys
@@ -120,10 +121,27 @@ def _new(start: Tensor, *, width: int, seed: int) -> dict[str, nn.Parameter]:
     return {START: nn.Parameter(start, requires_grad=False), **trained}
 
 
+def check(engine: Engine, _: PTuningSettings) -> None:
+    """Raise ConfigError for a base with layers that do not begin with keys and values."""
+    if engine.states:
+        raise ConfigError(
+            "Method p-tuning trains keys and values for every layer, and this base has "
+            f"{_keyless(engine)}.",
+            remedy="Use method lora, or prompt, whose virtual tokens pass through every layer.",
+        )
+
+
+def _keyless(engine: Engine) -> str:
+    """Which layers of the base have a recurrent state."""
+    total, layers = engine.config.num_hidden_layers, counted(map(str, engine.states))
+    return f"a recurrent state instead in {len(engine.states)} of {total} layers ({layers})"
+
+
 def attach(
     engine: Engine, settings: PTuningSettings, *, name: str, seed: int, words: Words
 ) -> Adapter:
     """Put P new keys and values in front of the adapter's documents, in every layer."""
+    check(engine, settings)
     starts = _start(engine, settings, seed=seed, words=words)
     own = {layer: (nn.Parameter(k), nn.Parameter(v)) for layer, (k, v) in starts.items()}
     seen = [own[each.source] for each in layer_keys(engine.config)]
@@ -223,6 +241,8 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PT
 
 def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
     """What of a prefix does not fit the base."""
+    if engine.states:
+        return [f"a prefix has keys and values for every layer, this base {_keyless(engine)}"]
     shape, own = list(tensors[KEY].shape), _own_layers(engine).values()
     heads, width = max(each.heads for each in own), max(each.width for each in own)
     # PEFT also stores what the layers without keys of their own would have

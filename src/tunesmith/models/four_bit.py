@@ -26,8 +26,9 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.models.cache import cache_root, publish
 from tunesmith.models.hashes import COMBINED, hash_folder
+from tunesmith.models.layout import BLOCKS, SCALES
 from tunesmith.models.text_part import empty_model, file_names, towers_of
-from tunesmith.models.weights import number_format, weight_files, write_derived
+from tunesmith.models.weights import number_format, read_weight, weight_files, write_derived
 
 if TYPE_CHECKING:  # it imports the package `kernels` where that is installed
     from transformers import PreTrainedModel
@@ -202,7 +203,10 @@ def _quantized(
                     piece = file.get_slice(name)
                     read = functools.partial(_read_rows, piece, dtype)
                     yield tensors_of(name, quantize(tuple(piece.get_shape()), read))
-                else:
+                elif name.endswith(BLOCKS):  # of experts in MXFP4
+                    whole = name.removesuffix(BLOCKS)
+                    yield {whole: read_weight(source, whole).to(dtype)}
+                elif not name.endswith(SCALES):
                     tensor = file.get_tensor(name)
                     is_cast = tensor.is_floating_point() and name not in others
                     yield {name: tensor.to(dtype) if is_cast else tensor}

@@ -18,7 +18,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.numbers import bytes_text
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.models.cache import models_root, publish
-from tunesmith.models.text_part import names_in_model
+from tunesmith.models.layout import as_stored
 
 SHOWN_HASH = 16
 
@@ -116,13 +116,13 @@ def folder_of(held: HeldModel, *, progress: Progress = SILENT) -> Path:
 
 def _is_same(held: HeldModel, folder: Path) -> bool:
     """Whether a folder holds every tensor of the model as it is, and its tokenizer."""
-    tensors = held.model.state_dict()
+    tensors = as_stored(held.model, held.model.state_dict())
     left = dict(tensors)
     try:
         for file in folder.glob("*.safetensors"):
             with safe_open(file, framework="pt") as stored:
-                for name, own in names_in_model(held.model, stored.keys()).items():
-                    if own not in left or not _equal(left.pop(own), stored.get_tensor(name)):
+                for name in stored.keys():  # noqa: SIM118  # it is no mapping
+                    if name not in left or not _equal(left.pop(name), stored.get_tensor(name)):
                         return False
         others = _tokenizer_text(AutoTokenizer.from_pretrained(folder, local_files_only=True))
     except (OSError, RuntimeError, ValueError):

@@ -8,12 +8,13 @@ keeps the towers' tensors as they are in its files.
 import copy
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from transformers import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoModelForCausalLM,
@@ -21,7 +22,8 @@ from transformers import (
     PretrainedConfig,
 )
 
-from tunesmith.models.weights import FileNames, weight_shapes
+from tunesmith.models.layout import as_stored
+from tunesmith.models.weights import FileNames, read_weight, weight_shapes
 
 if TYPE_CHECKING:  # it imports the package `kernels` where that is installed
     from transformers import PreTrainedModel
@@ -148,6 +150,17 @@ def file_names(folder: Path, model: "PreTrainedModel") -> FileNames:
     inside = names_in_model(model, weight_shapes(folder))
     others = [name for name, own in inside.items() if any(_is_in(own, tower) for tower in towers)]
     return FileNames({own: name for name, own in inside.items() if own != name}, frozenset(others))
+
+
+def as_files(
+    model: "PreTrainedModel", named: Iterable[tuple[str, Tensor]], source: Path
+) -> Iterator[dict[str, Tensor]]:
+    """The model's tensors as files have them, then those of ``source`` that are no part of it."""
+    names = file_names(source, model)
+    for name, tensor in named:
+        yield {names[name]: tensor} if is_whole(model.config) else as_stored(model, {name: tensor})
+    for name in sorted(names.others):
+        yield {name: read_weight(source, name)}
 
 
 def config_alone(config: PretrainedConfig) -> PretrainedConfig:

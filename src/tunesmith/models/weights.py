@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tunesmith.core.errors import ModelError
+from tunesmith.models.layout import read_converted
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -30,15 +32,6 @@ class FileNames:
     def __getitem__(self, name: str) -> str:
         """The name in the files."""
         return self.of.get(name, name)
-
-    def whole(
-        self, tensors: Iterable[tuple[str, Tensor]], source: Path
-    ) -> Iterator[dict[str, Tensor]]:
-        """The model's tensors by their names in files, then the others as ``source`` has them."""
-        for name, tensor in tensors:
-            yield {self[name]: tensor}
-        for name in sorted(self.others):
-            yield {name: read_weight(source, name)}
 
 
 SAME_NAMES = FileNames()
@@ -59,14 +52,29 @@ def weight_files(folder: Path, name: str | None = None) -> list[Path]:
 
 
 def read_weight(folder: Path, name: str, names: FileNames = SAME_NAMES) -> Tensor:
-    """The model's tensor of this name; ModelError where the files lack it."""
-    name = names[name]
+    """The tensor of this name in transformers' model; ModelError where the files lack it."""
+    found = _stored(folder, names[name])
+    if found is None:
+        found = read_converted(folder, list(weight_shapes(folder)), name, partial(_read, folder))
+    if found is None:
+        raise ModelError(f"{folder}: its files hold no tensor {name}.")
+    return found
+
+
+def _read(folder: Path, name: str) -> Tensor:
+    """A tensor that the files have under this name."""
+    found = _stored(folder, name)
+    assert found is not None
+    return found
+
+
+def _stored(folder: Path, name: str) -> Tensor | None:
     for path in weight_files(folder, name):
         with safe_open(path, framework="pt") as file:
             if name in file.keys():  # noqa: SIM118  (no mapping)
                 tensor: Tensor = file.get_tensor(name)
                 return tensor
-    raise ModelError(f"{folder}: its files hold no tensor {name}.")
+    return None
 
 
 def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
