@@ -122,19 +122,21 @@ def _new(start: Tensor, *, width: int, seed: int) -> dict[str, nn.Parameter]:
 
 
 def check(engine: Engine, _: PTuningSettings) -> None:
-    """Raise ConfigError for a base with layers that do not begin with keys and values."""
+    """Raise ConfigError for a base with layers whose keys and values have no room in a prefix."""
     if engine.states:
         raise ConfigError(
             "Method p-tuning trains keys and values for every layer, and this base has "
             f"{_keyless(engine)}.",
             remedy="Use method lora, or prompt, whose virtual tokens pass through every layer.",
         )
+    _own_layers(engine)
 
 
 def _keyless(engine: Engine) -> str:
     """Which layers of the base have a recurrent state."""
-    total, layers = engine.config.num_hidden_layers, counted(map(str, engine.states))
-    return f"a recurrent state instead in {len(engine.states)} of {total} layers ({layers})"
+    total = pluralize(engine.config.num_hidden_layers, "layer")
+    layers = counted(map(str, engine.states))
+    return f"a recurrent state instead in {len(engine.states)} of {total} ({layers})"
 
 
 def attach(
