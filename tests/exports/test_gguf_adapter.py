@@ -20,7 +20,7 @@ from tunesmith.methods import table
 from tunesmith.methods.adapter import Words
 
 pytestmark = pytest.mark.usefixtures("home")
-PLAIN = [name for name, settings in VARIANTS.items() if not settings.dora]
+PLAIN = [n for n, each in VARIANTS.items() if not (each.dora or each.target_parameters)]
 PAIRS = covering(
     {name: TRAITS[kind_of(name)] for name in FAMILIES | WITHOUT_READER},
     {name: traits(VARIANTS[name]) for name in PLAIN},

@@ -238,10 +238,15 @@ FAMILIES: Mapping[str, GgufFamily] = {
 }
 """By transformers' model_type."""
 
+_EXPERTS = "nothing here writes its experts"
+_RECURRENT = "nothing here writes its layers with a recurrent state"
 NOT_WRITTEN: Mapping[str, str] = {
+    **dict.fromkeys(("mixtral", "qwen3_moe", "olmoe", "granitemoe", "gpt_oss"), _EXPERTS),
+    "qwen3_5_text": _RECURRENT,
+    "granitemoehybrid": _RECURRENT,
     "hyperclovax": "llama.cpp has no architecture with its multipliers and norms after blocks",
 }
-"""Why llama.cpp cannot run a family that is trained here."""
+"""Why a family that is trained here cannot be written for llama.cpp."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import copy
 import functools
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,7 @@ from tunesmith.config.methods import AnyMethod, init_path, needs_four_bit
 from tunesmith.config.run import DataSource
 from tunesmith.core import files
 from tunesmith.core.errors import ConfigError
+from tunesmith.core.numbers import percent
 from tunesmith.core.progress import Progress
 from tunesmith.data.chat_text import with_options
 from tunesmith.data.dataset import RunRows
@@ -39,12 +41,13 @@ from tunesmith.data.records import files_of, options_of
 from tunesmith.data.rows import HUB
 from tunesmith.data.tokenizer import Tokenizer, add_tokens_, decode, encode
 from tunesmith.engine import memory
-from tunesmith.engine.forward import named_tensors
+from tunesmith.engine.forward import Engine, named_tensors
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, NewTokens, Words
 from tunesmith.methods.peft import Difference
 from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
 from tunesmith.models.in_memory import held_model, own_weights_
+from tunesmith.models.layout import as_stored
 from tunesmith.models.load import Base, read_tokenizer
 from tunesmith.models.weights import read_weight, write_derived
 from tunesmith.runs.card import licence_of, run_card
@@ -161,6 +164,40 @@ def other_base(config: RunConfig, base: Base) -> str | None:
     return None
 
 
+def notes_on_start(
+    config: RunConfig, loaded: LoadedBase, adapter: Adapter
+) -> Iterator[tuple[str, str]]:
+    """What of a base an adapter leaves out, and that it began over another: codes and texts."""
+    for note in notes_on_experts(loaded.engine, adapter):
+        yield "experts", note
+    if other := other_base(config, loaded.base):
+        yield "other_base", other
+
+
+def notes_on_experts(engine: Engine, adapter: Adapter) -> Iterator[str]:
+    """What of a mixture's experts an adapter with terms leaves out, and what 4-bit leaves."""
+    stacks = {name: seam.weight.numel() for name, seam in engine.experts.items()}
+    if not stacks or not any(adapter.name in seam.terms for seam in engine.seams.values()):
+        return
+    layers = {f"{name}.weight": each for name, each in engine.linears.items()}
+    rest = (p.numel() for name, p in engine.model.named_parameters() if name not in layers)
+    total = sum(each.in_features * each.out_features for each in layers.values()) + sum(rest)
+    left = [name for name in stacks if adapter.name not in engine.experts[name].terms]
+    if left:
+        which = "experts are" if len(left) == len(stacks) else f"{len(left)} stacks of experts are"
+        share = percent(sum(stacks[name] for name in left) / total)
+        names = ", ".join(dict.fromkeys(f"experts.{name.rpartition('.')[2]}" for name in left))
+        how = f"; --method.target_parameters '[{names}]' adds terms to them"
+        is_open = hasattr(adapter.settings, "target_parameters")
+        yield f"{which} not among the targets: {share} of the parameters{how * is_open}"
+    if any(linear.four_bit for linear in engine.linears.values()):
+        share = percent(sum(stacks.values()) / total)
+        yield (
+            "experts stay in 16-bit precision, as 4-bit is for linear layers: "
+            f"{share} of the parameters"
+        )
+
+
 def token_texts(folder: Path) -> tuple[str, ...]:
     """The adapter's own tokens, each as a text that its tokenizer reads as this one token."""
     ids = store.token_ids(folder)
@@ -222,7 +259,10 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
 
     def fill(into: Path) -> None:
         tensors = (
-            {name: tensor.to(base.dtype) if tensor.is_floating_point() else tensor}
+            as_stored(
+                loaded.engine.model,
+                {name: tensor.to(base.dtype) if tensor.is_floating_point() else tensor},
+            )
             for name, tensor in named_tensors(loaded.engine)
         )
         write_derived(base.folder, into, tensors=tensors, dtype=base.dtype, config={})
