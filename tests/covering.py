@@ -1,7 +1,7 @@
 """Pairs of a family and a variant, chosen so that each trait of one meets each of the other."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import product
 
 from pydantic import BaseModel
@@ -15,7 +15,7 @@ def covering(
     ones: Mapping[str, Collection[str]],
     others: Mapping[str, Collection[str]],
     *,
-    refused: Collection[tuple[str, str]] = (),
+    meet: Callable[[str, str], bool] = lambda one, other: True,
 ) -> list[tuple[str, str]]:
     """Few pairs in which every name occurs, and every trait of one with every trait of another.
 
@@ -23,13 +23,13 @@ def covering(
     layers with a pattern of ranks, a tied head with new weights. A second pair with the same two
     traits asks the same question again, so that the whole product costs much and finds nothing
     more. A trait that only one family has meets every trait of the variants there. The choice is
-    greedy, the same in every process, and prefers names that were chosen seldom. Pairs that are
-    ``refused`` are not chosen.
+    greedy, the same in every process, and prefers names that were chosen seldom. ``meet`` says
+    which names can be a pair.
     """
     asks = {
         (one, other): {*product(ones[one], others[other]), ("one", one), ("other", other)}
         for one, other in product(ones, others)
-        if (one, other) not in refused
+        if meet(one, other)
     }
     open_, used, chosen = set().union(*asks.values()), Counter(), []
     while open_:
@@ -48,13 +48,13 @@ def pairs(
 ) -> list[tuple[str, str]]:
     """A covering of families and settings of methods, for ``("family", "variant")``.
 
+    Those of p-tuning are for families with keys in every layer.
     ``only`` are the traits of families that the variants can meet in what is tested, where not all.
     """
-    keyless = [name for name, settings in variants.items() if settings.kind == "p-tuning"]
     return covering(
         family_traits(families, only=only),
         {name: traits(settings) for name, settings in variants.items()},
-        refused=[*product(STATES, keyless)],
+        meet=lambda family, variant: family not in STATES or variants[variant].kind != "p-tuning",
     )
 
 

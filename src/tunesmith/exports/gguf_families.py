@@ -15,7 +15,6 @@ from transformers import PretrainedConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from tunesmith.core.errors import ModelError
-from tunesmith.engine.families import keyless_layers
 from tunesmith.models.gguf import query_scale
 
 Lost = Callable[[PretrainedConfig], dict[str, object]]
@@ -42,9 +41,8 @@ def family_of(config: PretrainedConfig, source: Path) -> GgufFamily:
     """The family of a base's config; ModelError for one that cannot be written as GGUF."""
     family = FAMILIES.get(config.model_type)
     if family is None:
-        why = " with layers that carry a recurrent state" if keyless_layers(config) else ""
         raise ModelError(
-            f"{source}: a base of type {config.model_type!r}{why} cannot be written as GGUF; "
+            f"{source}: a base of type {config.model_type!r} cannot be written as GGUF; "
             f"{', '.join(FAMILIES)} can.",
             remedy="Export it as a folder (merged or peft).",
         )
