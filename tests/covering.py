@@ -6,7 +6,7 @@ from itertools import product
 
 from pydantic import BaseModel
 
-from tests.families import STATES, TRAITS
+from tests.families import TRAITS, fits
 
 SIZES = {"rank", "alpha", "tokens"}  # of which one value is as good as another
 
@@ -48,13 +48,13 @@ def pairs(
 ) -> list[tuple[str, str]]:
     """A covering of families and settings of methods, for ``("family", "variant")``.
 
-    Those of p-tuning are for families with keys in every layer.
+    A method is only for families that have what it trains.
     ``only`` are the traits of families that the variants can meet in what is tested, where not all.
     """
     return covering(
         family_traits(families, only=only),
         {name: traits(settings) for name, settings in variants.items()},
-        meet=lambda family, variant: family not in STATES or variants[variant].kind != "p-tuning",
+        meet=lambda family, variant: fits(family, variants[variant]),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.adapters.test_store import assert_same_logits
 from tests.covering import pairs
 from tests.families import FAMILIES, KEYED, tiny_model
 from tunesmith.adapters import store
@@ -80,7 +81,7 @@ def test_peft_gives_the_same_logits(family, kind, tmp_path):
     engine, adapter = made(family, kind)
     store.save(tmp_path / "adapter", adapter, engine, base="tiny")
     model = peft.PeftModel.from_pretrained(tiny_model(family, torch.float32), tmp_path / "adapter")
-    torch.testing.assert_close(ours(engine, "a"), theirs(model), rtol=1e-5, atol=1e-5)
+    assert_same_logits(ours(engine, "a"), theirs(model))
 
 
 @pytest.mark.parametrize(
@@ -104,10 +105,10 @@ def test_what_peft_made_gives_the_same_logits_here_and_saved_again_there(
     adapter = store.load(engine, tmp_path / "theirs", name="b")
     assert adapter.settings.kind == kind
     assert not torch.allclose(ours(engine, None), expected, atol=1e-3)
-    torch.testing.assert_close(ours(engine, "b"), expected, rtol=1e-5, atol=1e-5)
+    assert_same_logits(ours(engine, "b"), expected)
     store.save(tmp_path / "ours", adapter, engine, base="tiny")
     again = peft.PeftModel.from_pretrained(tiny_model(family, torch.float32), tmp_path / "ours")
-    torch.testing.assert_close(theirs(again), expected, rtol=1e-5, atol=1e-5)
+    assert_same_logits(theirs(again), expected)
 
 
 def test_a_prefix_for_every_layer_does_not_fit_a_base_with_a_recurrent_state(tmp_path):

@@ -76,6 +76,13 @@ FAMILIES: Mapping[str, Family] = {
         traits=("multipliers", "layers without rotary", "fused", "recurrent state"),
         divisor="logits_scaling",
     ),
+    "mixtral": Family("Mixtral 8x7B, 8x22B", "all layers", ("experts",)),
+    "qwen3_moe": Family("Qwen3 30B-A3B, 235B-A22B", "all layers", ("experts", "query norm")),
+    "olmoe": Family("OLMoE 1B-7B", traits=("experts", "query norm")),
+    "granitemoe": Family(
+        "Granite 3 1B-A400M, 3B-A800M", traits=("experts", "multipliers"), divisor="logits_scaling"
+    ),
+    "gpt_oss": Family("gpt-oss 20B, 120B", "some layers", ("experts", "sinks", "bias")),
 }
 """By transformers' model_type."""
 

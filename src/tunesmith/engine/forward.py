@@ -15,6 +15,8 @@ from tunesmith.core.errors import ModelError
 from tunesmith.engine.attention import NAME
 from tunesmith.engine.batch import PackedBatch, within
 from tunesmith.engine.blocks import KeyValueCache, Prefix
+from tunesmith.engine.experts import NAME as EXPERTS
+from tunesmith.engine.experts import SeamExperts, seams_of
 from tunesmith.engine.families import (
     Family,
     family_of,
@@ -27,6 +29,7 @@ from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.memory import Workspace
 from tunesmith.engine.mixers import Shape, reset_states_
+from tunesmith.engine.router import SeamRouter, routers_of
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
 
 
@@ -43,10 +46,22 @@ class Engine:
     longest_position: int | None
     compute_dtype: torch.dtype
     states: dict[int, tuple[Shape, Shape]]  # what layers with a recurrent state keep of a text
+    experts: dict[str, SeamExperts] = field(default_factory=dict)  # by parameter
+    routers: dict[str, SeamRouter] = field(default_factory=dict)  # by parameter
     vocabularies: dict[str, TokenRows] = field(default_factory=dict)  # by adapter
     prefixes: dict[str, Prefix] = field(default_factory=dict)  # by adapter
     workspace: Workspace = field(default_factory=Workspace)
     base_head_weight: Tensor | None = None  # as it was, where it is trained and retained
+
+    @property
+    def seams(self) -> dict[str, SeamLinear | SeamExperts | SeamRouter]:
+        """Where terms attach: linear layers by module, experts and routers by parameter."""
+        return {**self.linears, **self.parameters}
+
+    @property
+    def parameters(self) -> dict[str, SeamExperts | SeamRouter]:
+        """The seams of the experts and routers, in their order in the model."""
+        return {**self.experts, **self.routers}
 
     @property
     def tied(self) -> bool:
@@ -185,6 +200,9 @@ def prepare_(
         if isinstance(module, nn.Linear) and module is not head:
             linears[name] = SeamLinear(module, name, len(linears))
             model.set_submodule(name, linears[name])
+    experts, routers = seams_of(model), routers_of(model)
+    if experts:
+        model.set_experts_implementation(EXPERTS)
     fuse_(model)
     states = reset_states_(decoder)
     embedding = check_embedding(model.get_input_embeddings())
@@ -198,6 +216,8 @@ def prepare_(
         longest_position=longest_safe_position(model.config),
         compute_dtype=compute_dtype or head.weight.dtype,
         states=states,
+        experts=experts,
+        routers=routers,
     )
 
 

@@ -26,7 +26,8 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.models.cache import cache_root, publish
 from tunesmith.models.hashes import COMBINED, hash_folder
-from tunesmith.models.weights import number_format, weight_files, write_derived
+from tunesmith.models.layout import BLOCKS, SCALES
+from tunesmith.models.weights import number_format, read_weight, weight_files, write_derived
 
 
 @functools.cache
@@ -187,7 +188,10 @@ def _quantized(
                     piece = file.get_slice(name)
                     read = functools.partial(_read_rows, piece, dtype)
                     yield tensors_of(name, quantize(tuple(piece.get_shape()), read))
-                else:
+                elif name.endswith(BLOCKS):  # of experts in MXFP4
+                    whole = name.removesuffix(BLOCKS)
+                    yield {whole: read_weight(source, whole).to(dtype)}
+                elif not name.endswith(SCALES):
                     tensor = file.get_tensor(name)
                     yield {name: tensor.to(dtype) if tensor.is_floating_point() else tensor}
     if absent := sorted(linears - found):
