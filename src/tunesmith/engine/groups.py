@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+SMALL = 8  # rows of a group that is computed as it is
 ALIGNMENT = 16  # bytes between rows that the grouped kernel for GPUs requires
 
 
@@ -36,7 +37,11 @@ def product(x: Tensor, matrices: Tensor, groups: RowGroups) -> Tensor:
         return torch.nn.functional.grouped_mm(x, matrices.transpose(1, 2), offs=groups.ends)
     y = x.new_empty(len(x), matrices.shape[1])
     for number, start, stop in groups.spans:
-        torch.mm(x[start:stop], matrices[number].t(), out=y[start:stop])
+        # rows of the neighbours beside its own, whose products are dropped
+        height = min(_height(stop - start, x), len(x))
+        first = min(start, len(x) - height)
+        own = slice(start - first, stop - first)
+        y[start:stop] = torch.mm(x[first : first + height], matrices[number].t())[own]
     return y
 
 
@@ -46,8 +51,22 @@ def outer(g: Tensor, x: Tensor, groups: RowGroups) -> Tensor:
         return torch.nn.functional.grouped_mm(g.t(), x, offs=groups.ends)
     result = g.new_zeros(len(groups.ends), g.shape[1], x.shape[1])
     for number, start, stop in groups.spans:
-        torch.mm(g[start:stop].t(), x[start:stop], out=result[number])
+        missing = (0, 0, 0, _height(stop - start, x) - (stop - start))
+        own, other = (torch.nn.functional.pad(each[start:stop], missing) for each in (g, x))
+        torch.mm(own.t(), other, out=result[number])
     return result
+
+
+def _height(rows: int, like: Tensor) -> int:
+    """How many rows a group of ``rows`` is computed with: a fourth more at most.
+
+    On a processor 16-bit products compile a kernel for every new height, which takes longer than
+    the product (docs/log.md); these are few.
+    """
+    if like.device.type != "cpu" or like.dtype.itemsize != 2 or rows <= SMALL:
+        return rows
+    step = max(SMALL, 1 << (rows.bit_length() - 3))
+    return -(-rows // step) * step
 
 
 def _has_kernel(*tensors: Tensor) -> bool:

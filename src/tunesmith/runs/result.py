@@ -171,7 +171,10 @@ def notes_on_experts(engine: Engine, adapter: Adapter) -> Iterator[str]:
         yield f"{which} not among the targets: {share} of the parameters{how * is_open}"
     if any(linear.four_bit for linear in engine.linears.values()):
         share = percent(sum(stacks.values()) / total)
-        yield f"experts stay in 16-bit precision, as 4-bit is for linear layers: {share} of the parameters"
+        yield (
+            "experts stay in 16-bit precision, as 4-bit is for linear layers: "
+            f"{share} of the parameters"
+        )
 
 
 def token_texts(folder: Path) -> tuple[str, ...]:
