@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 SMALL = 8  # rows of a group that is computed as it is
 ALIGNMENT = 16  # bytes between rows that the grouped kernel for GPUs requires
@@ -34,7 +34,7 @@ class RowGroups:
 def product(x: Tensor, matrices: Tensor, groups: RowGroups) -> Tensor:
     """x M^T of every row x with its group's M: [S, D_in], [E, D_out, D_in] -> [S, D_out]."""
     if _has_kernel(x, matrices):
-        return torch.nn.functional.grouped_mm(x, matrices.transpose(1, 2), offs=groups.ends)
+        return nn.functional.grouped_mm(x, matrices.transpose(1, 2), offs=groups.ends)
     y = x.new_empty(len(x), matrices.shape[1])
     for number, start, stop in groups.spans:
         # rows of the neighbours beside its own, whose products are dropped
@@ -48,11 +48,12 @@ def product(x: Tensor, matrices: Tensor, groups: RowGroups) -> Tensor:
 def outer(g: Tensor, x: Tensor, groups: RowGroups) -> Tensor:
     """g^T x of every group's rows: [S, D_out], [S, D_in] -> [E, D_out, D_in]."""
     if _has_kernel(g, x):
-        return torch.nn.functional.grouped_mm(g.t(), x, offs=groups.ends)
+        return nn.functional.grouped_mm(g.t(), x, offs=groups.ends)
     result = g.new_zeros(len(groups.ends), g.shape[1], x.shape[1])
     for number, start, stop in groups.spans:
-        missing = (0, 0, 0, _height(stop - start, x) - (stop - start))
-        own, other = (torch.nn.functional.pad(each[start:stop], missing) for each in (g, x))
+        own, other = g[start:stop], x[start:stop]
+        if missing := _height(len(own), x) - len(own):
+            own, other = (nn.functional.pad(each, (0, 0, 0, missing)) for each in (own, other))
         torch.mm(own.t(), other, out=result[number])
     return result
 
