@@ -6,7 +6,7 @@ from itertools import product
 
 from pydantic import BaseModel
 
-from tests.families import TRAITS
+from tests.families import TRAITS, fits
 
 SIZES = {"rank", "alpha", "tokens"}  # of which one value is as good as another
 
@@ -48,15 +48,13 @@ def pairs(
 ) -> list[tuple[str, str]]:
     """A covering of families and settings of methods, for ``("family", "variant")``.
 
-    Settings that name parameters of experts are for families that have some.
+    A method is only for families that have what it trains.
     ``only`` are the traits of families that the variants can meet in what is tested, where not all.
     """
     return covering(
         family_traits(families, only=only),
         {name: traits(settings) for name, settings in variants.items()},
-        meet=lambda family, variant: (
-            "experts" in TRAITS[family] or not getattr(variants[variant], "target_parameters", ())
-        ),
+        meet=lambda family, variant: fits(family, variants[variant]),
     )
 
 

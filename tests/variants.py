@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from tests.families import TRAITS, four_bit_model, tiny_model
+from tests import families
+from tests.families import four_bit_model, tiny_model
 from tunesmith.config.methods import AnyMethod, FullSettings, needs_four_bit
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.methods import table
@@ -33,7 +34,7 @@ TEXT = [17, 4, 60, 21, 8, 33]  # the tokens of "a text", longer than the tiny wi
 
 def fits(family: str, variant: str) -> bool:
     """Whether a base of the family has what the variant trains."""
-    return "experts" in TRAITS[family] or not getattr(VARIANTS[variant], "target_parameters", ())
+    return families.fits(family, VARIANTS[variant])
 
 
 def engine_for(family: str, variant: str, folder: Path) -> Engine:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.covering import covering, family_traits
+from tests.families import STATES
 from tests.variants import EXPERTS, FOUR_BIT, SHAPES, VARIANTS, attach, engine_for, fits
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import generate
@@ -23,11 +24,16 @@ def answers(engine, prompts):
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(
     ("family", "four_bit"),
-    [*covering(TIES, {False: ["16"], True: ["4"]}), (EXPERTS, False)],
+    [
+        *covering(TIES, {False: ["16"], True: ["4"]}),
+        *((family, False) for family in (EXPERTS, *STATES)),
+    ],
 )
 def test_a_mixed_batch_answers_as_each_alone(family, four_bit, tmp_path):
     names = [n for n in VARIANTS if n != "full" and (not four_bit or n in (*FOUR_BIT, "prompt"))]
     names = [n for n in names if (four_bit or n not in FOUR_BIT) and fits(family, n)]
+    if family in STATES:
+        names = [*{VARIANTS[n].kind: n for n in names}.values()]
     engine = engine_for(family, FOUR_BIT[0] if four_bit else "lora", tmp_path / "base")
     for number, name in enumerate(names):
         adapter = attach(engine, name, tmp_path / "base", name=name)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.covering import covering, family_traits
-from tests.families import tiny_model
+from tests.families import STATES, tiny_model
 from tests.training.tiny import adam, dataset, plan, tensors
 from tests.variants import EXPERTS, FOUR_BIT, SHAPES, VARIANTS, attach, engine_for, fits
 from tunesmith.config import LoraSettings, TrainSettings
@@ -76,6 +76,16 @@ def test_together_each_adapter_trains_as_it_does_alone(family, budget, tmp_path)
 
     engines = [prepare_(tiny_model(family, torch.float32)) for _ in range(1 + len(SETTINGS))]
     assert_each_as_alone(SETTINGS, engines, made)
+
+
+@pytest.mark.parametrize("family", STATES)
+def test_a_recurrent_state_is_that_of_each_adapters_own_documents(family, tmp_path):
+    def made(name, engine, folder):
+        return member(name, engine, tmp_path / folder, steps=2, tokens_per_micro_batch=60)
+
+    names = ["rank 2", "dropout", "prompt"]
+    engines = [prepare_(tiny_model(family, torch.float32)) for _ in range(1 + len(names))]
+    assert_each_as_alone(names, engines, made)
 
 
 @pytest.mark.usefixtures("home")

@@ -17,11 +17,18 @@ from tunesmith.engine.batch import PackedBatch, within
 from tunesmith.engine.blocks import KeyValueCache, Prefix
 from tunesmith.engine.experts import NAME as EXPERTS
 from tunesmith.engine.experts import SeamExperts, seams_of
-from tunesmith.engine.families import Family, family_of, head_scores, longest_safe_position
+from tunesmith.engine.families import (
+    Family,
+    family_of,
+    head_scores,
+    keyless_layers,
+    longest_safe_position,
+)
 from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.memory import Workspace
+from tunesmith.engine.mixers import Shape, reset_states_
 from tunesmith.engine.router import SeamRouter, routers_of
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
 
@@ -38,6 +45,7 @@ class Engine:
     softcap: float | None
     longest_position: int | None
     compute_dtype: torch.dtype
+    states: dict[int, tuple[Shape, Shape]]  # what layers with a recurrent state keep of a text
     experts: dict[str, SeamExperts] = field(default_factory=dict)  # by parameter
     routers: dict[str, SeamRouter] = field(default_factory=dict)  # by parameter
     vocabularies: dict[str, TokenRows] = field(default_factory=dict)  # by adapter
@@ -140,12 +148,23 @@ class Engine:
     def cache(self, slots: int, capacity: int) -> KeyValueCache:
         """An empty key/value cache for ``slots`` documents of up to ``capacity`` positions."""
         layers, groups, width = self._cache_shape()
-        like = torch.empty(0, dtype=self.compute_dtype, device=self.device)
-        return KeyValueCache((layers, slots, groups, capacity, width), like=like)
+        return KeyValueCache(
+            (layers, slots, groups, capacity, width),
+            like=torch.empty(0, dtype=self.compute_dtype, device=self.device),
+            keyless=keyless_layers(self.model.config),
+            states=self.states,
+        )
 
     def cache_bytes(self, capacity: int) -> int:
         """Bytes of a cache's slot of ``capacity`` positions."""
-        return 2 * math.prod(self._cache_shape()) * capacity * self.compute_dtype.itemsize
+        layers, groups, width = self._cache_shape()
+        layers -= len(keyless_layers(self.model.config))
+        size = self.compute_dtype.itemsize
+        states = sum(
+            math.prod(inputs) * size + math.prod(state) * max(size, torch.float32.itemsize)
+            for inputs, state in self.states.values()
+        )
+        return 2 * layers * groups * width * capacity * size + states
 
     def _cache_shape(self) -> tuple[int, int, int]:
         """Layers L, key heads G and head width Dh."""
@@ -185,6 +204,7 @@ def prepare_(
     if experts:
         model.set_experts_implementation(EXPERTS)
     fuse_(model)
+    states = reset_states_(decoder)
     embedding = check_embedding(model.get_input_embeddings())
     return Engine(
         model=model,
@@ -195,6 +215,7 @@ def prepare_(
         softcap=scores.softcap,
         longest_position=longest_safe_position(model.config),
         compute_dtype=compute_dtype or head.weight.dtype,
+        states=states,
         experts=experts,
         routers=routers,
     )

@@ -94,6 +94,7 @@ METHODS: dict[str, Method] = {
         rate=2e-2,
         min_rows=100,
         peft=p_tuning,
+        check=p_tuning.check,
         init_text=True,
         facts=virtual_tokens.facts,
     ),

@@ -9,26 +9,24 @@ import functools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
-from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import (
-    WeightConverter,
-    WeightRenaming,
-    dot_natural_key,
-    rename_source_key,
-    revert_weight_conversion,
-)
-from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+from transformers import AutoConfig, AutoModelForCausalLM
+
+if TYPE_CHECKING:  # modeling_utils imports the package `kernels` where that is installed
+    from transformers import PreTrainedModel
+    from transformers.core_model_loading import WeightConverter
 
 BLOCKS, SCALES = "_blocks", "_scales"  # of a stack in MXFP4: its 4-bit numbers, and their exponents
 Read = Callable[[str], Tensor]  # a stored tensor by its name
 
 
-def as_stored(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def as_stored(model: "PreTrainedModel", tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a model under the names, and cut as, its family's files have them."""
+    from transformers.core_model_loading import revert_weight_conversion
+
     found: dict[str, Tensor] = revert_weight_conversion(model, dict(tensors))
     return found
 
@@ -53,16 +51,26 @@ def read_converted(folder: Path, stored: Sequence[str], name: str, read: Read) -
 
 def dequantized(blocks: Tensor, scales: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     """A stack [E, D_in, D_out] of blocks [E, D_out, n, 16] and scales [E, D_out, n] in MXFP4."""
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
     stack: Tensor = convert_moe_packed_tensors(blocks, scales, dtype=dtype)
     return stack
 
 
-Sources = tuple[WeightConverter | None, list[tuple[str, str]]]
+Sources = tuple["WeightConverter | None", list[tuple[str, str]]]
 
 
 @functools.lru_cache(maxsize=4)
 def _sources(folder: Path, stored: tuple[str, ...]) -> Mapping[str, Sources]:
     """What makes each tensor of the model: stored names with the patterns that they match."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import (
+        WeightConverter,
+        WeightRenaming,
+        dot_natural_key,
+        rename_source_key,
+    )
+
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)

@@ -14,8 +14,19 @@ import torch
 from tunesmith import __version__
 from tunesmith.adapters import store
 from tunesmith.adapters.fit import Identity
-from tunesmith.adapters.folder import CARD, read_origin, record_files, write_origin
-from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any, open_base
+from tunesmith.adapters.folder import (
+    CARD,
+    read_origin,
+    record_files,
+    template_options_of,
+    write_origin,
+)
+from tunesmith.adapters.loaded_base import (
+    LoadedBase,
+    attach_over_any,
+    open_base,
+    with_template_options,
+)
 from tunesmith.config import DataSettings, RunConfig
 from tunesmith.config.methods import AnyMethod, init_path, needs_four_bit
 from tunesmith.config.run import DataSource
@@ -23,6 +34,7 @@ from tunesmith.core import files
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.numbers import percent
 from tunesmith.core.progress import Progress
+from tunesmith.data.chat_text import with_options
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.quality.distribution import languages_of
 from tunesmith.data.records import files_of, options_of
@@ -62,6 +74,7 @@ def open_for(config: RunConfig, *, progress: Progress) -> LoadedBase:
         trust_remote_code=config.trust_remote_code,
         progress=progress,
     )
+    loaded = with_template_options(loaded, config.data.template_options)
     if trains_base and held_model(loaded.base.folder):
         own_weights_(loaded.base.model)
     return loaded
@@ -77,7 +90,11 @@ def attach(loaded: LoadedBase, config: RunConfig, *, name: str = "default") -> A
     if (folder := start_folder(settings)) is not None:
         settings = resolved(config).method
         differing = _differing_tokens(settings, folder)
-        return attach_over_any(loaded, folder, name=name, settings=settings, differing=differing)
+        adapter = attach_over_any(loaded, folder, name=name, settings=settings, differing=differing)
+        if name in loaded.tokenizers:
+            own, options = loaded.tokenizers[name], config.data.template_options
+            loaded.tokenizers[name] = with_options(own, options)
+        return adapter
     tokens: NewTokens = {}
     method = table.of(settings)
     if method.own_tokens and (wanted := getattr(settings, "new_tokens", ())):
@@ -104,7 +121,7 @@ def start_folder(settings: AnyMethod) -> Path | None:
 
 
 def resolved(config: RunConfig) -> RunConfig:
-    """The config with the adapter's own values for the keys of `method` that it leaves out.
+    """The config with the adapter's own values for what it leaves out of `method`, and template.
 
     Raises ConfigError for a folder that is missing or holds an adapter of another kind,
     AdapterError for one that cannot be read. Keys that are given are compared by ``attach``.
@@ -125,7 +142,11 @@ def resolved(config: RunConfig) -> RunConfig:
     values: dict[str, object] = {key: getattr(found, key) for key in left_out}
     if "new_tokens" not in given and (texts := token_texts(folder)):
         values["new_tokens"] = texts
-    return config.model_copy(update={"method": asked.model_copy(update=values)})
+    data = config.data
+    options = template_options_of(folder)
+    if options and "template_options" not in data.model_fields_set:
+        data = data.model_copy(update={"template_options": dict(options)})
+    return config.model_copy(update={"method": asked.model_copy(update=values), "data": data})
 
 
 def other_base(config: RunConfig, base: Base) -> str | None:
@@ -215,7 +236,8 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
     """Write adapter/ in PEFT's format, or model/ where the base itself was trained."""
     base = loaded.base
     origin = Identity(base.name, base.folder).origin(config.method.kind)
-    origin = replace(origin, system=config.data.system)
+    data = config.data
+    origin = replace(origin, system=data.system, template_options=data.template_options)
     card = run_card(folder, origin)
     if adapter.frozen_base:
         tokenizer = loaded.tokenizers.get(adapter.name)
@@ -244,6 +266,8 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
             for name, tensor in named_tensors(loaded.engine)
         )
         write_derived(base.folder, into, tensors=tensors, dtype=base.dtype, config={})
+        if data.template_options:
+            base.tokenizer.save_pretrained(into)
         (into / CARD).write_text(card, encoding="utf-8")
         write_origin(into, origin)
         record_files(into)
