@@ -97,7 +97,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     others = [name for name in shapes if name not in engine.linears]
     return {
         **described(shapes, shortest_names(layers, names), common=common),
-        "target_parameters": shortest_parameters(others, parameters) or None,
+        **({"target_parameters": shortest_parameters(others, parameters)} if others else {}),
         "lora_dropout": settings.dropout,
         "use_rslora": settings.rslora,
         "use_dora": settings.dora,
