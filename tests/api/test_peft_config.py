@@ -40,6 +40,8 @@ def test_its_defaults_are_kept_and_its_variants_are_ours():
         "kind": "lora", "rank": 8, "alpha": 8, "dropout": 0.0, "rslora": False, "dora": False,
         "rank_pattern": {}, "alpha_pattern": {}, "targets": "all-linear", "init": None,
     }  # fmt: skip
+    found = plain(peft(target_modules=[], target_parameters=["experts.down_proj"]))
+    assert (found["targets"], found["target_parameters"]) == ([], ["experts.down_proj"])
     found = plain(peft(use_dora=True, use_rslora=True, init_lora_weights="pissa"))
     assert (found["dora"], found["rslora"], found["init"]) == (True, True, "pissa")
 

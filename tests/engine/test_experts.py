@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from tests.engine.test_contract import TOLERANCE, assert_same_gradients, reference, rows
+from tests.engine.test_contract import packed as contract_run
 from tests.families import FAMILIES, TRAITS, make_exact, tiny_model
 from tunesmith.engine import groups
 from tunesmith.engine.batch import within
@@ -137,3 +139,18 @@ def test_a_router_that_is_asked_for_gets_terms_on_its_adapters_rows_only():
     torch.testing.assert_close(logits[~mine], x[~mine] @ seam.weight.t(), **EXACT)
     merged = seam.merged(seam.terms["a"], seam.weight)
     torch.testing.assert_close(logits[mine], x[mine] @ merged.t(), **EXACT)
+
+
+def test_experts_beside_a_recurrent_state_equal_transformers(monkeypatch):
+    """Granite 4.0 H has both in its larger sizes."""
+    make_exact(monkeypatch)
+    family = FAMILIES["granitemoehybrid"]
+    monkeypatch.setitem(family, "num_local_experts", 4)
+    monkeypatch.setitem(family, "num_experts_per_tok", CHOICES)
+    made = rows(common=5)
+    _, total, grads = reference("granitemoehybrid", made)
+    engine, _, ours, our_grads = contract_run("granitemoehybrid", [pack(made, share=3)])
+    assert engine.states
+    assert any("experts" in name for name in our_grads)
+    torch.testing.assert_close(ours, total, **TOLERANCE)
+    assert_same_gradients(our_grads, grads)

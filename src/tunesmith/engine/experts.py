@@ -144,14 +144,12 @@ class _StackTerm:
         inner = product(own, b.transpose(1, 2), self.groups)  # [n, R]
         if gx is not None:
             self.add_(gx, product(inner, a.transpose(1, 2), self.groups))
-        ga = outer(inner, self.of(x), self.groups) if master.requires_grad else None
-        gb = outer(own, low, self.groups)  # [E, D_out, R]
-        scaled = [
-            None if each is None else each.to(master.dtype).mul_(self.term.scale)
-            for each in (None if ga is None else ga.flatten(0, 1), gb.permute(1, 2, 0).flatten(1))
-        ]
-        assert scaled[1] is not None
-        return scaled[0], scaled[1]
+        ga = None
+        if master.requires_grad:
+            ga = outer(inner, self.of(x), self.groups).flatten(0, 1)  # [E R, D_in]
+            ga = ga.to(master.dtype).mul_(self.term.scale)
+        gb = outer(own, low, self.groups).permute(1, 2, 0).flatten(1)  # [D_out, R E]
+        return ga, gb.to(master.dtype).mul_(self.term.scale)
 
 
 @dataclass(frozen=True, slots=True)

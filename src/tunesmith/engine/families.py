@@ -82,7 +82,7 @@ FAMILIES: Mapping[str, Family] = {
         traits=("query norm", "shifted norm", "partial rotary", "recurrent state"),
     ),
     "granitemoehybrid": Family(
-        "Granite 4.0 H 350M and 1B, Micro",
+        "Granite 4.0 H: 350M, 1B, Micro; with experts Tiny and Small",
         traits=("multipliers", "layers without rotary", "fused", "recurrent state"),
         divisor="logits_scaling",
     ),

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+SMALL = 8  # rows of a group that is computed as it is
 ALIGNMENT = 16  # bytes between rows that the grouped kernel for GPUs requires
 
 
@@ -33,21 +34,40 @@ class RowGroups:
 def product(x: Tensor, matrices: Tensor, groups: RowGroups) -> Tensor:
     """x M^T of every row x with its group's M: [S, D_in], [E, D_out, D_in] -> [S, D_out]."""
     if _has_kernel(x, matrices):
-        return torch.nn.functional.grouped_mm(x, matrices.transpose(1, 2), offs=groups.ends)
+        return nn.functional.grouped_mm(x, matrices.transpose(1, 2), offs=groups.ends)
     y = x.new_empty(len(x), matrices.shape[1])
     for number, start, stop in groups.spans:
-        torch.mm(x[start:stop], matrices[number].t(), out=y[start:stop])
+        # rows of the neighbours beside its own, whose products are dropped
+        height = min(_height(stop - start, x), len(x))
+        first = min(start, len(x) - height)
+        own = slice(start - first, stop - first)
+        y[start:stop] = torch.mm(x[first : first + height], matrices[number].t())[own]
     return y
 
 
 def outer(g: Tensor, x: Tensor, groups: RowGroups) -> Tensor:
     """g^T x of every group's rows: [S, D_out], [S, D_in] -> [E, D_out, D_in]."""
     if _has_kernel(g, x):
-        return torch.nn.functional.grouped_mm(g.t(), x, offs=groups.ends)
+        return nn.functional.grouped_mm(g.t(), x, offs=groups.ends)
     result = g.new_zeros(len(groups.ends), g.shape[1], x.shape[1])
     for number, start, stop in groups.spans:
-        torch.mm(g[start:stop].t(), x[start:stop], out=result[number])
+        own, other = g[start:stop], x[start:stop]
+        if missing := _height(len(own), x) - len(own):
+            own, other = (nn.functional.pad(each, (0, 0, 0, missing)) for each in (own, other))
+        torch.mm(own.t(), other, out=result[number])
     return result
+
+
+def _height(rows: int, like: Tensor) -> int:
+    """How many rows a group of ``rows`` is computed with: a fourth more at most.
+
+    On a processor 16-bit products compile a kernel for every new height, which takes longer than
+    the product (docs/log.md); these are few.
+    """
+    if like.device.type != "cpu" or like.dtype.itemsize != 2 or rows <= SMALL:
+        return rows
+    step = max(SMALL, 1 << (rows.bit_length() - 3))
+    return -(-rows // step) * step
 
 
 def _has_kernel(*tensors: Tensor) -> bool:

@@ -46,6 +46,7 @@ SIZES = {
 ALWAYS = {"head_dim", "pad_token_id", "bos_token_id", "eos_token_id"}
 LENGTHS, COMMON = (9, 5, 13), 6  # tokens of the documents, and of a beginning that they share
 TOLERANCE = 1e-3  # of the largest value; a family that is supported is held to 1e-6 in float64
+SMALL_SHARE = 0.05  # of the layers' parameters, which adapters need not reach
 OTHER_KEYS = ("_scale", "_scaling", "_multiplier")  # of configs, for what scales scores
 
 
@@ -229,11 +230,9 @@ class _Trial:
         left = sum(p.numel() for p in others.values() if p.dim() > 1)
         share = left / sum(p.numel() for p in layers.values())
         most = max(others, key=lambda name: others[name].numel(), default="")
-        return (
-            f"{percent(share)} are in no linear layer or experts (such as {most})"
-            if share > 0.05
-            else None
-        )
+        if share <= SMALL_SHARE:
+            return None
+        return f"{percent(share)} are in no linear layer or experts (such as {most})"
 
 
 def _guess(config: PretrainedConfig) -> Family:

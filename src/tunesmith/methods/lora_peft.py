@@ -98,7 +98,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     known = [*names, *engine.other_modules]
     return {
         **described(shapes, shortest_names(layers, known), common=common),
-        "target_parameters": shortest_parameters(others, parameters) or None,
+        **({"target_parameters": shortest_parameters(others, parameters)} if others else {}),
         "lora_dropout": settings.dropout,
         "use_rslora": settings.rslora,
         "use_dora": settings.dora,
