@@ -107,6 +107,36 @@ FAMILIES: dict[str, dict[str, object]] = {
     "seed_oss": {"tie_word_embeddings": False, "head_dim": 12, "attention_dropout": 0.0},
     "ernie4_5": {"tie_word_embeddings": True, "head_dim": 12, "use_bias": True},
     "arcee": {"tie_word_embeddings": False},
+    "gemma4_text": {
+        "tie_word_embeddings": True,
+        "num_hidden_layers": 4,
+        "head_dim": 12,
+        "global_head_dim": 16,
+        "num_global_key_value_heads": 4,
+        "attention_k_eq_v": True,
+        "sliding_window": 4,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "num_kv_shared_layers": 2,
+        "use_double_wide_mlp": True,
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": 103,  # room for a test's new tokens
+        "final_logit_softcapping": 5.0,
+    },
+    "gemma3n_text": {
+        "tie_word_embeddings": True,
+        "num_hidden_layers": 4,
+        "head_dim": 12,
+        "sliding_window": 4,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "num_kv_shared_layers": 2,
+        "intermediate_size": [48] * 4,
+        "activation_sparsity_pattern": [0.6, 0.0, 0.4, 0.0],
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": 103,  # room for a test's new tokens
+        "laurel_rank": 8,
+        "altup_num_inputs": 8,
+        "final_logit_softcapping": 5.0,
+    },
     "apertus": {
         "tie_word_embeddings": False,
         "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
@@ -206,6 +236,9 @@ def tiny_model(family: str, dtype: torch.dtype = torch.float64, seed: int = 0) -
                 parameter.add_(torch.randn_like(parameter) * 0.2)
             else:
                 parameter.normal_(0, 0.3)
+        for name, buffer in model.named_buffers():
+            if name.endswith("layer_scalar"):
+                buffer.fill_(0.7)
     return model.to(dtype).eval()
 
 

@@ -48,6 +48,18 @@ def ours(engine, adapter):
 
 
 def theirs(model):
+    decoder = model.get_base_model().get_decoder()
+    if looked_up := getattr(decoder, "get_per_layer_inputs", None):
+
+        def forward(input_ids=None, inputs_embeds=None, per_layer_inputs=None, **others):
+            """PEFT gives embeddings alone; then transformers has no inputs by layer, or fails."""
+            if input_ids is None:
+                virtual = inputs_embeds.shape[1] - len(IDS)
+                ids = torch.tensor([[decoder.config.pad_token_id] * virtual + IDS])
+                others["per_layer_inputs"] = looked_up(ids)
+            return plain(input_ids=input_ids, inputs_embeds=inputs_embeds, **others)
+
+        plain, decoder.forward = decoder.forward, forward
     with torch.no_grad():
         return model(input_ids=torch.tensor([IDS])).logits[0][-len(IDS) :]
 

@@ -1,15 +1,17 @@
 """A transformers model in memory: trained over, evaluated, loaded; afterwards as it was."""
 
 import hashlib
+import json
 import signal
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 import tunesmith as ts
 from tests.api.test_train import QUICK
 from tests.runs.tiny import base_folder, rows_file
+from tests.whole import whole_folder
 from tunesmith.training.events import Planned, StepDone
 
 
@@ -133,3 +135,14 @@ def test_a_model_in_memory_answers_and_stays_as_it_was(held):
     model = ts.load(held)
     assert len(model.generate(["Hi", "Ho"], max_new_tokens=3)) == 2
     assert state_of(held[0]) == before
+
+
+def test_a_whole_class_stays_whole_and_is_the_folder_it_was_loaded_from(tmp_path, go):
+    folder = whole_folder(tmp_path / "whole", "gemma3")
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    before = state_of(model)
+    run = go("run", model=(model, AutoTokenizer.from_pretrained(folder)), checks=[])
+    assert state_of(model) == before
+    config = json.loads((run.adapter / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "whole"
+    assert all(name.startswith("model.language_model.") for name in config["target_modules"])

@@ -260,6 +260,7 @@ def test_a_file_that_is_missing_here_names_those_beside_it(write, tmp_path, monk
         (chat(("user", None), ("assistant", "a")), "wrong_type", "null"),
         (chat(("user", ["q"]), ("assistant", "a")), "not_text", "part 1"),
         (chat(("user", [{"type": "image_url"}]), ("assistant", "a")), "not_text", "image_url"),
+        (CHAT | {"images": ["a.png"]}, "not_text", '"images" holds images'),
         (chat((1, "q"), ("assistant", "a")), "wrong_type", "a number"),
         (CHAT | {"tools": [{}]}, "wrong_type", "tool 1"),
         ({"messages": []}, "empty", "empty list"),

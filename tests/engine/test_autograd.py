@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.covering import pairs
-from tests.families import FAMILIES, tiny_model
+from tests.families import FAMILIES, TRAITS, tiny_model
 from tests.methods.test_contract import rows
 from tunesmith.config import FullSettings, LoraSettings
 from tunesmith.config.methods import PromptSettings, PTuningSettings
@@ -73,7 +73,8 @@ def test_gradients_are_the_same_to_the_last_bit_and_less_is_kept(family, method)
     assert kept == sorted(kept, reverse=True)
     needs_inputs = METHODS[method].kind in ("lora", "full") and method != "lora-fa"
     if needs_inputs:
-        assert kept[1] < 0.9 * kept[0]
+        # the streams that gemma3n predicts are kept too
+        assert kept[1] < (0.97 if "predicted streams" in TRAITS[family] else 0.9) * kept[0]
     assert kept[2] < 0.6 * kept[0]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.families import KEYED, STATES, make_exact, tiny_model
+from tests.families import FAMILIES, KEYED, STATES, make_exact, tiny_model
 from tests.methods.test_contract import rows, states
 from tunesmith.config.methods import PTuningSettings
 from tunesmith.core.errors import ConfigError
@@ -32,8 +32,12 @@ def test_gathered_gradients_equal_plain_autograd_through_the_mlp(family, monkeyp
         states(engine, group)[1].backward()
     assert all(p.grad is None for p in adapter.parameters.values())
     adapter.gather()
-    parts = p_tuning.made_by(adapter.parameters).transpose(0, 2).unbind(1)  # 2 L [G, P, Dh]
-    engine.prefixes["a"] = Learned(parts[::2], parts[1::2])
+    block = engine.prefixes["a"]
+    own = list(dict.fromkeys(zip(block.keys, block.values, strict=True)))  # of L layers
+    parts = p_tuning.split(p_tuning.made_by(adapter.parameters), [t for pair in own for t in pair])
+    made_of = dict(zip(own, zip(parts[::2], parts[1::2], strict=True), strict=True))
+    seen = [made_of[pair] for pair in zip(block.keys, block.values, strict=True)]
+    engine.prefixes["a"] = Learned([k for k, _ in seen], [v for _, v in seen])
     _, whole = states(engine, made)
     expected = torch.autograd.grad(whole, list(adapter.trained.values()))
     for (name, parameter), plain in zip(adapter.trained.items(), expected, strict=True):
@@ -78,3 +82,10 @@ def test_the_start_is_kept_with_the_mlp_and_is_not_trained():
     other = attached("gemma2", torch.float32)[1]
     for name, parameter in adapter.parameters.items():
         assert torch.equal(other.parameters[name], parameter), name
+
+
+def test_layers_with_more_key_heads_than_the_widest_are_refused(monkeypatch):
+    monkeypatch.setitem(FAMILIES["gemma4_text"], "num_global_key_value_heads", 1)
+    engine = prepare_(tiny_model("gemma4_text", torch.float32))
+    with pytest.raises(ConfigError, match="1 of its 2 layers have 2 key/value heads, more than"):
+        table.attach(engine, PTuningSettings(tokens=3), name="a")

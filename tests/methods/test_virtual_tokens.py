@@ -39,7 +39,8 @@ def test_the_windows_are_those_that_attention_is_called_with(family, monkeypatch
 
     monkeypatch.setattr(attention, "attend", noted)
     run(engine)
-    keyed = [layer for layer in range(3) if layer not in engine.states]
+    layers = range(engine.config.num_hidden_layers)
+    keyed = [layer for layer in layers if layer not in engine.states]
     assert [rule.layer for rule in rules] == keyed
     windows = layer_windows(engine.model.config)
     assert [rule.window for rule in rules] == [windows[layer] for layer in keyed]

@@ -114,8 +114,11 @@ def test_code_in_the_folder_is_not_run_unless_trusted(folder):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model_type": "gemma3"}, "'gemma3' is not supported yet: .*ConditionalGeneration"),
-        ({"model_type": "t5"}, "'t5' is not a language model"),
+        ({"model_type": "llava"}, "'llava' is not supported: .*LlavaForConditionalGeneration"),
+        ({"model_type": "t5"}, "'t5' has an encoder beside its decoder"),
+        ({"model_type": "whisper"}, "'whisper' has an encoder beside its decoder"),
+        ({"model_type": "siglip_vision_model"}, "reads images or sound and has no language model"),
+        ({"model_type": "gemma4_audio"}, "reads images or sound and has no language model"),
         ({"model_type": "of-tomorrow"}, "of-tomorrow"),
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "already quantized .gptq"),
     ],

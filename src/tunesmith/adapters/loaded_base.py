@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from tunesmith.adapters import store
 from tunesmith.adapters.fit import Identity
@@ -22,6 +22,7 @@ from tunesmith.models.load import Base, config_of, load_base, read_config, read_
 from tunesmith.models.precision import DtypeChoice
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
+from tunesmith.models.text_part import empty_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def open_base(
     bound_kernel_caches()
     keep_freed_memory()
     config = config_of(model, trust_remote_code=trust_remote_code, progress=progress)
-    notes = admit(config)
+    notes = admit(config.get_text_config())
     base = load_base(
         model,
         dtype=dtype,
@@ -100,12 +101,10 @@ def open_skeleton(model: str, *, progress: Progress = SILENT) -> tuple[Path, Eng
     folder = resolve(model, progress=progress)
     config = read_config(folder, trust_remote_code=False)
     check_config(config, folder)
-    admit(config)
+    admit(config.get_text_config())
     # bitsandbytes' layers cannot be made without weights; plain ones have the same widths
     dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
-    with torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-    return folder, prepare_(empty, dtype)
+    return folder, prepare_(empty_model(config), dtype)
 
 
 def attach_folder(

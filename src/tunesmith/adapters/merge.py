@@ -28,7 +28,7 @@ from tunesmith.engine.forward import Engine, named_tensors
 from tunesmith.methods import table, token_rows
 from tunesmith.methods.adapter import Adapter, Changes
 from tunesmith.models.cache import folder_bytes
-from tunesmith.models.layout import as_stored
+from tunesmith.models.text_part import as_files, file_names
 from tunesmith.models.weights import TOKENIZER_FILES, read_weight, write_derived
 
 # The base that the adapter was trained on, dequantized where it is 4-bit, or what its folder
@@ -145,7 +145,8 @@ def save_changed(
     files.require_new(target.folder)
     is_skeleton = engine.head_weight.is_meta
     reads = is_skeleton or target.into == "original"
-    original = functools.partial(read_weight, source) if reads else None
+    names = file_names(source, engine.model)
+    original = functools.partial(read_weight, source, names=names) if reads else None
     gap = RelativeError() if target.into == "original" and not is_skeleton else None
     dtype = target.dtype or engine.compute_dtype
     four_bit = any(linear.four_bit for linear in engine.linears.values())
@@ -156,7 +157,7 @@ def save_changed(
         write_derived(
             source,
             into,
-            tensors=(as_stored(engine.model, {name: tensor}) for name, tensor in named),
+            tensors=as_files(engine.model, named, source),
             dtype=dtype,
             config={"vocab_size": width} if width else {},
             skip=TOKENIZER_FILES if tokenizer else (),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tunesmith.engine.trial import FamilyCheck
     from tunesmith.models.catalog import Entry
     from tunesmith.models.hub_bases import HubBase
+    from tunesmith.models.text_part import WholeClass
 
 
 NO_YES = ("no", "yes")
@@ -101,10 +102,14 @@ class FamilyList(Outcome):
     """The families that run, by transformers' model_type."""
 
     families: "Mapping[str, Family]"
+    classes: "Mapping[str, WholeClass]"
 
     def to_json(self) -> dict[str, object]:
         """What `model list --families --json` prints."""
-        return {"families": [{"family": k, **asdict(each)} for k, each in self.families.items()]}
+        return {
+            "families": [{"family": k, **asdict(each)} for k, each in self.families.items()],
+            "classes": [{"class": k, **asdict(each)} for k, each in self.classes.items()],
+        }
 
     def show(self, console: "Console") -> None:
         """A row for each."""
@@ -113,6 +118,12 @@ class FamilyList(Outcome):
             for kind, each in self.families.items()
         ]
         print_table(console, ("family", "models", "windows", "what its layers have"), rows=rows)
+        console.print("\nClasses that also read images or sound; their language model is trained:")
+        print_table(
+            console,
+            ("class", "models"),
+            rows=[(kind, each.models) for kind, each in self.classes.items()],
+        )
         console.print("\nAnother one: tunesmith model list --explain MODEL reports what it lacks.")
 
 
@@ -154,7 +165,9 @@ def list_models(
     if explain is not None:
         return FamilyExplained(_tried(explain))
     if families:
-        return FamilyList(FAMILIES)
+        from tunesmith.models.text_part import WHOLE_CLASSES
+
+        return FamilyList(FAMILIES, WHOLE_CLASSES)
     return ModelList(find(), hub_bases(), FAMILIES)
 
 
@@ -167,8 +180,8 @@ def _tried(name: str) -> "FamilyCheck":
     from tunesmith.models.resolve import resolve
 
     if name in CONFIG_MAPPING_NAMES:
-        return try_family(AutoConfig.for_model(name))
-    return try_family(read_config(resolve(name), trust_remote_code=False))
+        return try_family(AutoConfig.for_model(name).get_text_config())
+    return try_family(read_config(resolve(name), trust_remote_code=False).get_text_config())
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,11 +285,18 @@ def with_system_message(conversation: Conversation, system: str | None) -> Conve
     )
 
 
+TEXT_ALONE = "Remove the row, or make its text complete without them and empty the column."
+OTHER_MEDIA = ("images", "videos", "audios")  # columns that other trainers read
+
+
 def _parsed(row: Row, format: Format, columns: Mapping[str, str], notes: RowNotes) -> Conversation:
     """The row's messages; what is wrong with its columns is noted as well."""
     given, row = row, format.named(renamed(row, columns) if columns else row)
     if columns or not all(column in row for column in format.columns):
         notes.problems += missing_columns(given, format, columns)
+    for column in (each for each in OTHER_MEDIA if row.get(each) and not format.uses(each)):
+        what = f"{notes.called(column)} holds {column}, and only text is trained."
+        notes.problem("not_text", what, remedy=TEXT_ALONE)
     conversation = Conversation(()) if notes.problems else format.read(row, notes)
     unused = [column for column in row if not format.uses(column)]
     if unused:

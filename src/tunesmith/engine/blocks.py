@@ -3,13 +3,15 @@
 Layers with a recurrent state have that of the same tokens instead (`engine/state.py`).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+
+from tunesmith.engine.families import LayerKeys
 
 
 class Block(Protocol):
@@ -44,7 +46,8 @@ class Span:
 class Learned:
     """A trained block: keys and values after rotary embedding, L tensors [G, P, Dh].
 
-    The cache seam. The masters are cast once per ``refresh`` (once a step), not at every call.
+    The cache seam. Layers that share keys have the same tensors. The masters are cast once per
+    ``refresh`` (once a step), not at every call.
     """
 
     keys: Sequence[Tensor]
@@ -186,26 +189,29 @@ class KeptStates:
 class KeyValueCache:
     """Keys and values of earlier calls: per layer two tensors [slots, G, capacity, Dh].
 
-    Layers without attention have no heads there; those with a recurrent state have ``states``.
+    Layers that share keys have the same two, layers without keys of a text none. Layers with a
+    recurrent state have their ``states``.
     """
 
     def __init__(
         self,
-        shape: tuple[int, int, int, int, int],
+        layers: Sequence[LayerKeys],
+        slots: int,
+        capacity: int,
         *,
         like: Tensor,
-        keyless: Collection[int] = (),
         states: Mapping[int, Sequence[Sequence[int]]] = MappingProxyType({}),
     ) -> None:
-        """``shape`` is (L, slots, G, capacity, Dh); ``like`` gives dtype and device.
-
-        ``keyless``: layers without attention; ``states``: the shapes of a slot, by layer.
-        """
-        layers, slots, groups, self.capacity, width = shape
-        heads = [0 if layer in keyless else groups for layer in range(layers)]
+        """``like`` gives dtype and device, ``states`` the shapes of a slot, by layer."""
         # Zeros, not empty: a hidden position counts 0 times its value, which must be a number.
-        self.keys = [like.new_zeros(slots, count, self.capacity, width) for count in heads]
-        self.values = [like.new_zeros(slots, count, self.capacity, width) for count in heads]
+        made = {
+            layer: [like.new_zeros(slots, layer.heads, capacity, layer.width) for _ in range(2)]
+            for layer in layers
+        }
+        self.keys = [made[layer][0] for layer in layers]
+        self.values = [made[layer][1] for layer in layers]
+        self.capacity = capacity
+        self._own = [tensor for pair in made.values() for tensor in pair]
         self.states = {
             layer: KeptStates(shapes, slots, like=like) for layer, shapes in states.items()
         }
@@ -216,7 +222,7 @@ class KeyValueCache:
 
     def copy_(self, slot: int, to: int, length: int) -> None:
         """Copy the first ``length`` positions of a slot into another one."""
-        for tensor in (*self.keys, *self.values):
+        for tensor in self._own:
             tensor[to, :, :length] = tensor[slot, :, :length]
         for states in self.states.values():
             states.copy_(slot, to, length)

@@ -43,6 +43,16 @@ FAMILIES: Mapping[str, Family] = {
     "gemma3_text": Family(
         "Gemma 3 270M and 1B", "some layers", ("query norm", "shifted norm", "norm after")
     ),
+    "gemma4_text": Family(
+        "Gemma 4 (text) without experts",
+        "some layers",
+        ("query norm", "norm after", "shared keys", "keys of several widths", "inputs by layer"),
+    ),
+    "gemma3n_text": Family(
+        "Gemma 3n (text)",
+        "some layers",
+        ("query norm", "norm after", "shared keys", "inputs by layer", "predicted streams"),
+    ),
     "phi3": Family("Phi-3, Phi-3.5, Phi-4", "all layers", ("fused",)),
     "olmo2": Family("OLMo 2", traits=("query norm", "norm after")),
     "olmo3": Family("OLMo 3", "some layers", ("query norm", "norm after")),
@@ -107,7 +117,12 @@ def family_of(config: "PretrainedConfig") -> Family:
             remedy="`tunesmith model list --families` shows those that are; `--explain MODEL` "
             "tries another one on a tiny model and reports what it lacks.",
         )
-    if getattr(config, "use_bidirectional_attention", False):
+    if getattr(config, "enable_moe_block", False):
+        raise ModelError(
+            f"`{config.model_type}` with experts beside its feedforward layers is not supported.",
+            remedy="Use a size of the family without experts (enable_moe_block: false).",
+        )
+    if getattr(config, "use_bidirectional_attention", None) not in (None, False, "vision"):
         raise ModelError(
             f"`{config.model_type}` with attention in both directions generates no text."
         )
@@ -144,6 +159,40 @@ def keyless_layers(config: "PretrainedConfig") -> list[int]:
     """The layers that keep a recurrent state of a text instead of its keys and values."""
     kinds = getattr(config, "layer_types", None) or ()
     return [layer for layer, kind in enumerate(kinds) if kind == "linear_attention"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerKeys:
+    """The keys and values that a layer sees: G key ``heads`` of ``width`` Dh; none: 0 of them.
+
+    ``source`` is the layer that computes them: an earlier one where layers share them.
+    """
+
+    source: int
+    heads: int
+    width: int
+
+
+def layer_keys(config: "PretrainedConfig") -> list[LayerKeys]:
+    """Whose keys and values each layer sees, and their shape."""
+    found: list[LayerKeys] = []
+    last: dict[str, int] = {}  # by kind of layer
+    modes = getattr(config, "kv_sharing_modes", None) or [None] * config.num_hidden_layers
+    keyless = keyless_layers(config)
+    for layer, mode in enumerate(modes):
+        if layer in keyless:
+            found.append(LayerKeys(layer, 0, 0))
+            continue
+        if mode == "reuse":
+            found.append(found[last[config.layer_types[layer]]])
+            continue
+        if mode == "store":
+            last[config.layer_types[layer]] = layer
+        own = config.per_layer_config[layer]
+        width = getattr(own, "head_dim", None) or own.hidden_size // own.num_attention_heads
+        heads = getattr(own, "num_key_value_heads", None) or own.num_attention_heads
+        found.append(LayerKeys(layer, heads, width))
+    return found
 
 
 def longest_safe_position(config: "PretrainedConfig") -> int | None:

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from tunesmith.config.run import Recompute
 from tunesmith.core.errors import ModelError
@@ -21,7 +21,7 @@ from tunesmith.engine.families import (
     Family,
     family_of,
     head_scores,
-    keyless_layers,
+    layer_keys,
     longest_safe_position,
 )
 from tunesmith.engine.fused import fuse_
@@ -31,6 +31,7 @@ from tunesmith.engine.memory import Workspace
 from tunesmith.engine.mixers import Shape, reset_states_
 from tunesmith.engine.router import SeamRouter, routers_of
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
+from tunesmith.models.text_part import WHOLE_CLASSES, towers_of
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +82,24 @@ class Engine:
         )
 
     @property
+    def config(self) -> PretrainedConfig:
+        """The config of the language model, also where it is a part of the class."""
+        config: PretrainedConfig = self.model.config.get_text_config()
+        return config
+
+    @property
+    def other_modules(self) -> tuple[str, ...]:
+        """Names of modules of the whole class that are no part of the language model."""
+        return towers_of(self.model).parts
+
+    @property
+    def layer_vocabulary(self) -> int | None:
+        """The number of ids that have an embedding of their own for each layer; None: no such."""
+        if not getattr(self.config, "hidden_size_per_layer_input", None):
+            return None
+        return int(self.config.vocab_size_per_layer_input)
+
+    @property
     def device(self) -> torch.device:
         """The base's device."""
         return self.head_weight.device
@@ -101,13 +120,15 @@ class Engine:
                 remedy=f"Set data.max_tokens to {limit}.",
             )
         embedded = self.embed(batch)
-        out = self.model.get_decoder()(
-            inputs_embeds=embedded[None],
-            position_ids=batch.positions[None],
-            use_cache=False,
-            stream=batch,
-            recompute=recompute if torch.is_grad_enabled() else "none",
-        )
+        with within(batch):  # linear layers before the first layer and after the last one
+            out = self.model.get_decoder()(
+                inputs_embeds=embedded[None],
+                position_ids=batch.positions[None],
+                use_cache=False,
+                stream=batch,
+                recompute=recompute if torch.is_grad_enabled() else "none",
+                **self._inputs_by_layer(batch),
+            )
         hidden: Tensor = out.last_hidden_state[0]
         return hidden
 
@@ -147,31 +168,34 @@ class Engine:
 
     def cache(self, slots: int, capacity: int) -> KeyValueCache:
         """An empty key/value cache for ``slots`` documents of up to ``capacity`` positions."""
-        layers, groups, width = self._cache_shape()
-        return KeyValueCache(
-            (layers, slots, groups, capacity, width),
-            like=torch.empty(0, dtype=self.compute_dtype, device=self.device),
-            keyless=keyless_layers(self.model.config),
-            states=self.states,
-        )
+        like = torch.empty(0, dtype=self.compute_dtype, device=self.device)
+        keys = layer_keys(self.config)
+        return KeyValueCache(keys, slots, capacity, like=like, states=self.states)
 
     def cache_bytes(self, capacity: int) -> int:
         """Bytes of a cache's slot of ``capacity`` positions."""
-        layers, groups, width = self._cache_shape()
-        layers -= len(keyless_layers(self.model.config))
+        numbers = sum(each.heads * each.width for each in set(layer_keys(self.config)))
         size = self.compute_dtype.itemsize
         states = sum(
             math.prod(inputs) * size + math.prod(state) * max(size, torch.float32.itemsize)
             for inputs, state in self.states.values()
         )
-        return 2 * layers * groups * width * capacity * size + states
+        return 2 * numbers * capacity * size + states
 
-    def _cache_shape(self) -> tuple[int, int, int]:
-        """Layers L, key heads G and head width Dh."""
-        config = self.model.config
-        width = getattr(config, "head_dim", None)
-        width = width or config.hidden_size // config.num_attention_heads
-        return config.num_hidden_layers, config.num_key_value_heads, width
+    def _inputs_by_layer(self, batch: PackedBatch) -> dict[str, Tensor]:
+        """What the decoder adds in each layer beside the embeddings, where its family does so.
+
+        It is looked up by token. Virtual tokens have none: they get the padding token's, as
+        transformers gives images.
+        """
+        decoder = self.model.get_decoder()
+        if self.layer_vocabulary is None:
+            return {}
+        ids = batch.ids.clone()
+        for document in batch.documents:
+            if document.virtual is not None:
+                ids[document.start : document.stop] = self.config.pad_token_id
+        return {"per_layer_inputs": decoder.get_per_layer_inputs(ids[None]).to(self.compute_dtype)}
 
 
 def prepare_(
@@ -185,14 +209,16 @@ def prepare_(
     ``family``: its row of the table, where it is not to be looked up. Raises ModelError for a
     family, head or rotary embedding that is not implemented.
     """
-    scores = head_scores(model.config, family or family_of(model.config))
+    config = model.config.get_text_config()
+    scores = head_scores(config, family or family_of(config))
+    whole = WHOLE_CLASSES.get(model.config.model_type)
     head = model.get_output_embeddings()
     if head is None or getattr(head, "bias", None) is not None:
         raise ModelError(f"{type(model).__name__} has no language-model head without bias.")
     model.eval()
     model.requires_grad_(False)
-    model.set_attn_implementation(NAME)
     decoder = model.get_decoder()
+    decoder.set_attn_implementation(NAME)
     linears: dict[str, SeamLinear] = {}
     for layer in decoder.layers:
         layer.forward = partial(_run_layer, layer.forward)
@@ -212,8 +238,8 @@ def prepare_(
         embedding=embedding,
         head_weight=embedding.weight if _is_tied(model) else head.weight,
         scale=scores.scale,
-        softcap=scores.softcap,
-        longest_position=longest_safe_position(model.config),
+        softcap=scores.softcap if whole is None or whole.caps_scores else None,
+        longest_position=longest_safe_position(config),
         compute_dtype=compute_dtype or head.weight.dtype,
         states=states,
         experts=experts,
@@ -231,7 +257,7 @@ def _is_tied(model: PreTrainedModel) -> bool:
 def _run_layer(
     forward: Callable[..., Tensor],
     hidden: Tensor,
-    *,
+    *inputs: object,
     stream: PackedBatch | None = None,
     recompute: Recompute = "none",
     **others: object,
@@ -242,7 +268,7 @@ def _run_layer(
 
     def run(x: Tensor) -> Tensor:
         with within(stream, recompute=recompute == "activations"):
-            return forward(x, stream=stream, **others)
+            return forward(x, *inputs, stream=stream, **others)
 
     if recompute == "layers":
         result: Tensor = checkpoint(run, hidden, use_reentrant=False, preserve_rng_state=False)

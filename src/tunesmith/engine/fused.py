@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
+from transformers.models.gemma4.modeling_gemma4 import Gemma4RMSNorm
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 from transformers.models.olmo2.modeling_olmo2 import Olmo2RMSNorm
 from transformers.models.phi3.modeling_phi3 import Phi3MLP
@@ -99,6 +100,11 @@ def _gemma_norm(module: Any, x: Tensor) -> Tensor:
     return _norm(x, 1.0 + module.weight.to(wide), module.eps)
 
 
+def _norm_with_weight(module: Any, x: Tensor) -> Tensor:
+    """Gemma 4 has some norms without a weight."""
+    return _norm(x, module.weight, module.eps)
+
+
 def _gated_mlp(module: Any, x: Tensor) -> Tensor:
     unit = _gated_unit(module.gate_proj(x), module.up_proj(x), _activation(module))
     y: Tensor = module.down_proj(unit)
@@ -127,6 +133,7 @@ FUSED: Mapping[Hashable, Forward] = {
     same_words(LlamaRMSNorm.forward): _plain_norm,
     same_words(Olmo2RMSNorm.forward): _plain_norm,
     same_words(Gemma2RMSNorm.forward): _gemma_norm,
+    same_words(Gemma4RMSNorm.forward): _norm_with_weight,
     same_words(LlamaMLP.forward): _gated_mlp,
     same_words(Phi3MLP.forward): _phi3_mlp,
 }
@@ -140,6 +147,8 @@ def fuse_(model: nn.Module) -> int:
         if forward is None:
             continue
         if forward in (_gated_mlp, _phi3_mlp) and _activation(module) not in _ACTIVATIONS:
+            continue
+        if forward is _norm_with_weight and not module.with_scale:
             continue
         module.forward = partial(forward, module)
         count += 1

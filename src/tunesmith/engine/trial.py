@@ -35,6 +35,9 @@ SIZES = {
     "n_routed_experts": 4,
     "num_experts_per_tok": 2,
     "sliding_window": 4,
+    "num_kv_shared_layers": LAYERS // 2,
+    "vocab_size_per_layer_input": VOCABULARY,
+    "hidden_size_per_layer_input": 8,
     "max_position_embeddings": 128,
     "pad_token_id": 0,
     "bos_token_id": 1,
@@ -245,9 +248,14 @@ def _shrunk(config: PretrainedConfig) -> PretrainedConfig:
     given = config.get_text_config().to_dict()
     given = {key: value for key, value in given.items() if key != "quantization_config"}
     small = {k: v for k, v in SIZES.items() if given.get(k) or k in ALWAYS}
-    kinds = list(dict.fromkeys(given.get("layer_types") or ()))
+    whole_kinds = list(given.get("layer_types") or ())
+    kinds = (list(dict.fromkeys(whole_kinds)) * LAYERS)[:LAYERS]
     if kinds:
-        small["layer_types"] = (kinds * LAYERS)[:LAYERS]  # type: ignore[assignment]
+        small["layer_types"] = kinds  # type: ignore[assignment]
+    if apart := given.pop("per_layer_config", None):  # what single layers have of their own
+        first = {kind: apart.get(whole_kinds.index(kind)) for kind in kinds}
+        own = {layer: first[kind] for layer, kind in enumerate(kinds) if first[kind]}
+        small["per_layer_config"] = own  # type: ignore[assignment]
     layers = given.get("num_hidden_layers")
     cut = {
         key: (value * LAYERS)[:LAYERS]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from tunesmith.config.load import read_yaml
 from tunesmith.config.run import RetentionSettings, RunConfig, TrainSettings
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.numbers import percent, pluralize
+from tunesmith.engine.families import layer_keys
 from tunesmith.methods import table
 from tunesmith.models.precision import detect_device, detect_dtype
 
@@ -119,13 +121,20 @@ def _flops_per_token(config: RunConfig, shape: PretrainedConfig, supervised: flo
     """Operations for a token of the stream: the linear layers, and the head where it is scored."""
     times = TIMES_TRAINED if table.of(config.method).trains_base else TIMES_FROZEN
     width, heads = shape.hidden_size, shape.num_attention_heads
-    head = getattr(shape, "head_dim", None) or width // heads
-    groups = getattr(shape, "num_key_value_heads", None) or heads
-    attention = width * head * (2 * heads + 2 * groups)
+    attention = sum(
+        each.width * (2 * heads + (2 * each.heads if each.source == layer else 0))
+        for layer, each in enumerate(layer_keys(shape))
+    )
     experts = getattr(shape, "num_experts_per_tok", None) or 1
-    inner = experts * (getattr(shape, "moe_intermediate_size", None) or shape.intermediate_size)
-    body = shape.num_hidden_layers * (attention + 3 * width * inner)
+    inner = experts * (getattr(shape, "moe_intermediate_size", None) or _inner_width(shape))
+    body = width * (attention + 3 * shape.num_hidden_layers * inner)
     return float(times * (body + supervised * shape.vocab_size * width))
+
+
+def _inner_width(shape: PretrainedConfig) -> float:
+    """The width within a feedforward layer; the mean where layers have their own."""
+    given = shape.intermediate_size
+    return float(mean(given) if isinstance(given, list) else given)
 
 
 def _products(
@@ -137,7 +146,7 @@ def _products(
     device = detect_device(config.device)
     dtype, _ = detect_dtype(config.dtype, device)
     x = torch.randn(ROWS, shape.hidden_size, device=device).to(dtype)
-    weight = torch.randn(shape.intermediate_size, shape.hidden_size, device=device).to(dtype)
+    weight = torch.randn(int(_inner_width(shape)), shape.hidden_size, device=device).to(dtype)
     seconds = []
     for _ in range(WARM_UPS + REPEATS):
         start = now()

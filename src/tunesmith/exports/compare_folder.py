@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import torch
 from transformers import (
-    AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
@@ -31,7 +31,9 @@ from tunesmith.exports.compare import (
     prompts_of,
 )
 from tunesmith.exports.gguf_vocabulary import templates_of
+from tunesmith.models.load import read_config
 from tunesmith.models.quiet import quiet_transformers
+from tunesmith.models.text_part import auto_class
 
 
 class Program(Protocol):
@@ -57,7 +59,7 @@ def compare_model(
     """
     asked = prompts_of(here, conversations)
     with _quiet():
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        model = _opened(folder, torch.float32).eval()
         return _compared_with(here, asked, model, folder, "transformers")
 
 
@@ -91,11 +93,18 @@ def with_peft(folder: Path, base: Path, *, dtype: torch.dtype | str = torch.floa
     """
     from peft import PeftModel
 
-    plain = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    plain = _opened(base, dtype)
     if ids := store.token_ids(folder):
         rows = len(plain.get_input_embeddings().weight)
         plain.resize_token_embeddings(max(rows, max(ids) + 1))
     model: Program = PeftModel.from_pretrained(plain, folder).eval()
+    return model
+
+
+def _opened(folder: Path, dtype: torch.dtype | str) -> PreTrainedModel:
+    """A folder's model by transformers, as its whole class."""
+    config = read_config(folder, trust_remote_code=False)
+    model: PreTrainedModel = auto_class(config).from_pretrained(folder, dtype=dtype)
     return model
 
 

@@ -16,6 +16,7 @@ from transformers import PretrainedConfig
 
 from tunesmith.core.errors import ModelError
 from tunesmith.models.gguf import query_scale
+from tunesmith.models.text_part import config_alone, decoder_name
 
 Lost = Callable[[PretrainedConfig], dict[str, object]]
 WITHOUT_FILE = "Export it as a folder (merged or peft)."
@@ -255,11 +256,14 @@ class TensorLayout:
 
     family: GgufFamily
     names: TensorNameMap
+    decoder: str  # the dotted name of what other families call `model`
     heads: int
     key_heads: int
 
     def name(self, name: str) -> str:
         """The GGUF name of a tensor; ModelError for one that is unknown to llama.cpp."""
+        if name.startswith(f"{self.decoder}."):
+            name = f"model{name.removeprefix(self.decoder)}"
         found = self.names.get_name(name, try_suffixes=(".weight", ".bias"))
         if found is None:
             raise ModelError(
@@ -281,8 +285,10 @@ class TensorLayout:
         return halves.transpose(1, 2).reshape(rows.shape)
 
 
-def layout_of(config: PretrainedConfig, family: GgufFamily) -> TensorLayout:
-    """The layout of a base with this config."""
+def layout_of(whole: PretrainedConfig, family: GgufFamily) -> TensorLayout:
+    """The layout of a base with this config, which may be a whole class's."""
+    config = config_alone(whole)
     architecture = next(a for a, n in MODEL_ARCH_NAMES.items() if n == family.architecture)
     names = get_tensor_name_map(architecture, config.num_hidden_layers)
-    return TensorLayout(family, names, config.num_attention_heads, config.num_key_value_heads)
+    heads = (config.num_attention_heads, config.num_key_value_heads)
+    return TensorLayout(family, names, decoder_name(whole), *heads)

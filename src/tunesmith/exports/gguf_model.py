@@ -40,6 +40,7 @@ from tunesmith.exports.gguf_vocabulary import write_vocabulary
 from tunesmith.methods.lora import key_a, key_b
 from tunesmith.methods.lora_variants import shape
 from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
+from tunesmith.models.text_part import config_alone, stored_names
 from tunesmith.models.weights import read_weight, weight_shapes
 
 REMEDY = "Free space, fix the folder's permissions, or name another folder."
@@ -90,10 +91,11 @@ def write_model(
     ModelError with the reason for what GGUF cannot hold or llama.cpp would compute differently;
     RunError where the disk cannot be written.
     """
-    config = read_config(folder, trust_remote_code=False)
+    whole = read_config(folder, trust_remote_code=False)
+    config = config_alone(whole)
     family = family_of(config, folder)
     tokenizer = with_options(read_tokenizer(folder, trust_remote_code=False), options)
-    parts = _parts(folder, config, family, number_format)
+    parts = _parts(folder, whole, family, number_format)
     rows = next(part.shape[0] for part in parts if part.name == "token_embd.weight")
     size = sum(part.bytes for part in parts) / 1e6
     progress.phase(f"Writing {path.name} ({number_format}, {size:,.0f} MB).")
@@ -149,21 +151,23 @@ def _write(
 
 
 def _parts(
-    folder: Path, config: PretrainedConfig, family: GgufFamily, number_format: NumberFormat
+    folder: Path, whole: PretrainedConfig, family: GgufFamily, number_format: NumberFormat
 ) -> list[TensorPart]:
     """Every tensor of the file, none of them read yet."""
-    layout = layout_of(config, family)
+    config, layout = config_alone(whole), layout_of(whole, family)
+    names = stored_names(folder, whole)
 
     def reader(name: str) -> Callable[[], Tensor]:
         def read() -> Tensor:
-            weight = read_weight(folder, name)
+            weight = read_weight(folder, names[name])
             if family.norm_shift and "norm" in name:
                 weight = weight.float() + family.norm_shift
             return layout.ordered(name.removesuffix(".weight"), weight)
 
         return read
 
-    shapes = {k: v for k, v in weight_shapes(folder).items() if not is_setting(k)}
+    in_files = weight_shapes(folder)
+    shapes = {name: in_files[stored] for name, stored in names.items() if not is_setting(name)}
     if config.tie_word_embeddings:
         shapes.pop(HEAD, None)
     parts = [
@@ -200,9 +204,9 @@ def write_adapter(
     """
     tensors = dict(StoredTensors(folder))
     settings = require_plain_lora(folder, "GGUF adapters", MERGE_INSTEAD)
-    config = read_config(base, trust_remote_code=False)
-    family = family_of(config, base)
-    layout = layout_of(config, family)
+    whole = read_config(base, trust_remote_code=False)
+    family = family_of(config_alone(whole), base)
+    layout = layout_of(whole, family)
     plain = shape(settings, "")
     alpha = plain.scale * plain.rank  # leaves most layers' B unchanged
     parts = _adapter_parts(layout, settings, tensors, alpha, number_format)

@@ -27,6 +27,7 @@ from tunesmith.models.catalog import find_entry
 from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
 from tunesmith.models.names import portable_name
 from tunesmith.models.supported import is_four_bit
+from tunesmith.models.text_part import is_whole
 from tunesmith.runs.fit import Verified
 
 # The default formats of GGUF files: of a model, of an adapter.
@@ -38,6 +39,9 @@ BASE_GGUF = (
 )
 SHOWN = 4  # tensors in a notice
 UNDER_SYSTEM = "Begin each conversation with the system message that it was trained under: {system}"
+TEXT_ALONE = (
+    "The model's file holds the language model alone: what reads images or sound is not in it."
+)
 WITH_OPTIONS = "Set the chat template's variables that it was trained with: {options}"
 MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
 Quantization = Literal["q8_0"] | KQuant
@@ -143,7 +147,7 @@ def write_gguf(job: ExportJob) -> ExportedFolder:
     asked = f" --system-prompt {shlex.quote(system)}" if system else ""
     if job.merged:
         line = f"llama-cli -m {shlex.quote(str(out / MODEL_FILE))}{asked}"
-        return ExportedFolder("llama.cpp", True, next=(line,))
+        return ExportedFolder("llama.cpp", True, _text_alone(job), (line,))
     is_gguf = Path(base).suffix.lower() == ".gguf"
     model = shlex.quote(base) if is_gguf else "BASE.gguf"
     line = f"llama-cli -m {model} --lora {shlex.quote(str(out / ADAPTER_FILE))}{asked}"
@@ -174,8 +178,14 @@ def write_ollama(job: ExportJob) -> ExportedFolder:
     files.publish(job.out, fill, remedy=REMEDY)
     name = shlex.quote(job.out.name)
     line = f"ollama create {name} -f {shlex.quote(str(job.out / ollama.FILE))}"
-    notes = ("Ollama itself was not run: llama.cpp reads the same files.",)
+    notes = ("Ollama itself was not run: llama.cpp reads the same files.", *_text_alone(job))
     return ExportedFolder("llama.cpp", job.merged, notes, (line, f"ollama run {name}"))
+
+
+def _text_alone(job: ExportJob) -> tuple[str, ...]:
+    """That a GGUF of a whole class lacks what reads images or sound."""
+    whole = is_whole(read_config(job.base, trust_remote_code=False))
+    return (TEXT_ALONE,) if whole else ()
 
 
 def _tokenizer(job: ExportJob) -> PreTrainedTokenizerBase:

@@ -27,6 +27,7 @@ from tunesmith.methods.peft import (
     Terms,
     layers_text,
     master,
+    not_a_layer,
     number_format,
     strange,
 )
@@ -73,7 +74,8 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     settings, names = adapter.settings, list(engine.linears)
     assert isinstance(settings, IA3Settings)
     chosen, inner = _choose(settings, names)
-    targets, feedforward = shortest_names(chosen, names), shortest_names(inner, names)
+    known = [*names, *engine.other_modules]
+    targets, feedforward = shortest_names(chosen, known), shortest_names(inner, known)
     # PEFT matches feedforward_modules by any ending, and requires them among the targets.
     meant = [n for n in chosen if n.endswith(tuple(feedforward))] if feedforward else []
     if meant != inner or not set(feedforward) <= set(targets):
@@ -160,7 +162,7 @@ def misfits(engine: Engine, tensors: Stored) -> list[str]:
     for key, tensor in tensors.items():
         linear = engine.linears.get(_module(key))
         if linear is None:
-            found.append(f"{_module(key)} is not a linear layer of it")
+            found.append(not_a_layer(engine, _module(key)))
             continue
         width = linear.in_features if tensor.shape[0] == 1 else linear.out_features
         if tensor.numel() != width:

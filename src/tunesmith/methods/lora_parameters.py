@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import Engine
-from tunesmith.methods.peft import CONFIG, REMEDY, Config, number, pattern
+from tunesmith.methods.peft import CONFIG, REMEDY, Config, not_a_layer, number, pattern
 from tunesmith.methods.targets import matches, of_layer
 
 SHOWN = 3  # faults in a message
@@ -90,7 +90,7 @@ def misfit(engine: Engine, path: str, part: str, tensor: Tensor) -> str | None:
     module = path.replace(INNER, "")
     seams = [s for name, s in engine.parameters.items() if name.rpartition(".")[0] == module]
     if not seams:
-        return f"{path} is not a linear layer of it"
+        return not_a_layer(engine, path)
     axis = 1 if part == "A" else 0
     widths = [seam.in_features if part == "A" else seam.out_features for seam in seams]
     for seam, width in zip(seams, widths, strict=True):

@@ -95,8 +95,9 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     common = (times * settings.rank, grow * settings.alpha)
     layers = [name for name in shapes if name in engine.linears]
     others = [name for name in shapes if name not in engine.linears]
+    known = [*names, *engine.other_modules]
     return {
-        **described(shapes, shortest_names(layers, names), common=common),
+        **described(shapes, shortest_names(layers, known), common=common),
         **({"target_parameters": shortest_parameters(others, parameters)} if others else {}),
         "lora_dropout": settings.dropout,
         "use_rslora": settings.rslora,

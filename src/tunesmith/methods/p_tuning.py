@@ -6,17 +6,18 @@ so the first step sees exactly the initial state (a text's own keys and values),
 
 They are stored after rotary embedding, for positions 0..P-1 of each document, one set for each
 key/value head, and leave a sliding window as tokens do. An MLP may make them while they are trained
-(``reparameterized``). PEFT calls this PREFIX_TUNING.
+(``reparameterized``). PEFT calls this PREFIX_TUNING. In shapes, L counts the layers with keys of
+their own, and G and Dh are the largest: what a layer lacks of them is zeros, as in PEFT.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 
 from tunesmith.config.methods import PTuningSettings
 from tunesmith.core.errors import ConfigError
@@ -24,6 +25,7 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.core.phrases import counted
 from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import Learned
+from tunesmith.engine.families import LayerKeys, layer_keys
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter, Words
@@ -38,7 +40,16 @@ W2, B2 = "projection.output.weight", "projection.output.bias"
 
 def stacked(parts: Iterable[Tensor]) -> Tensor:
     """Keys and values of each layer, 2 L tensors [G, P, Dh] -> [P, 2 L, G, Dh], no gradient."""
-    return torch.stack([part.detach().transpose(0, 1) for part in parts], 1)
+    rows = [part.detach().transpose(0, 1) for part in parts]
+    heads, width = (max(row.shape[axis] for row in rows) for axis in (1, 2))
+    sides = [(0, width - row.shape[2], 0, heads - row.shape[1]) for row in rows]
+    return torch.stack([pad(row, side) for row, side in zip(rows, sides, strict=True)], 1)
+
+
+def split(stack: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """[P, 2 L, G, Dh] -> 2 L tensors in the shapes of ``like``; layers beyond them are unused."""
+    parts = stack.transpose(0, 2).unbind(1)  # [G, P, Dh] each
+    return [p[: len(t), :, : t.shape[2]] for p, t in zip(parts, like, strict=False)]
 
 
 def made_by(parameters: Mapping[str, Tensor]) -> Tensor:
@@ -63,8 +74,8 @@ def reparameterized(adapter: Adapter, *, width: int, seed: int) -> Adapter:
 
     def refresh() -> None:
         with torch.no_grad():
-            for leaf, made in zip(leaves, made_by(parameters).unbind(1), strict=True):
-                leaf.copy_(made.transpose(0, 1))
+            for leaf, made in zip(leaves, split(made_by(parameters), leaves), strict=True):
+                leaf.copy_(made)
                 leaf.grad = None
         adapter.refresh()
 
@@ -111,19 +122,21 @@ def _new(start: Tensor, *, width: int, seed: int) -> dict[str, nn.Parameter]:
 
 
 def check(engine: Engine, _: PTuningSettings) -> None:
-    """Raise ConfigError for a base with layers that do not begin with keys and values."""
+    """Raise ConfigError for a base with layers whose keys and values have no room in a prefix."""
     if engine.states:
         raise ConfigError(
             "Method p-tuning trains keys and values for every layer, and this base has "
             f"{_keyless(engine)}.",
             remedy="Use method lora, or prompt, whose virtual tokens pass through every layer.",
         )
+    _own_layers(engine)
 
 
 def _keyless(engine: Engine) -> str:
     """Which layers of the base have a recurrent state."""
-    total, layers = engine.model.config.num_hidden_layers, counted(map(str, engine.states))
-    return f"a recurrent state instead in {len(engine.states)} of {total} layers ({layers})"
+    total = pluralize(engine.config.num_hidden_layers, "layer")
+    layers = counted(map(str, engine.states))
+    return f"a recurrent state instead in {len(engine.states)} of {total} ({layers})"
 
 
 def attach(
@@ -132,13 +145,13 @@ def attach(
     """Put P new keys and values in front of the adapter's documents, in every layer."""
     check(engine, settings)
     starts = _start(engine, settings, seed=seed, words=words)
-    keys = [nn.Parameter(k) for k, _ in starts]
-    values = [nn.Parameter(v) for _, v in starts]
-    block = Learned(keys, values)
+    own = {layer: (nn.Parameter(k), nn.Parameter(v)) for layer, (k, v) in starts.items()}
+    seen = [own[each.source] for each in layer_keys(engine.config)]
+    block = Learned([keys for keys, _ in seen], [values for _, values in seen])
     parameters = {
-        f"layers.{layer}.{part}": tensors[layer]
-        for layer in range(len(keys))
-        for part, tensors in (("keys", keys), ("values", values))
+        f"layers.{layer}.{part}": tensor
+        for layer, pair in own.items()
+        for part, tensor in zip(("keys", "values"), pair, strict=True)
     }
     engine.prefixes[name] = block
     detach = partial(engine.prefixes.pop, name, None)
@@ -151,19 +164,39 @@ def attach(
 @torch.no_grad()
 def _start(
     engine: Engine, settings: PTuningSettings, *, seed: int, words: Words
-) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values [G, P, Dh] of each layer: those that the base computes for the start."""
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """Keys and values [G, P, Dh] by layer: those that the base computes for the start."""
     ids = start_ids(engine, settings, seed=seed, words=words)
     cache = engine.cache(1, len(ids))
     batch = pack([Row(ids, [0.0] * len(ids))])
     documents = tuple(replace(document, keep=(cache, 0)) for document in batch.documents)
     stream: PackedBatch = replace(batch, documents=documents)
     engine.hidden_states(stream.to(engine.device))
-    pairs = [(k[0].float(), v[0].float()) for k, v in zip(cache.keys, cache.values, strict=True)]
+    pairs = {
+        layer: (cache.keys[layer][0].float(), cache.values[layer][0].float())
+        for layer in _own_layers(engine)
+    }
     if settings.init != "random":
         return pairs
     generator = torch.Generator().manual_seed(seed)
-    return [(drawn(k, generator), drawn(v, generator)) for k, v in pairs]
+    return {at: (drawn(k, generator), drawn(v, generator)) for at, (k, v) in pairs.items()}
+
+
+def _own_layers(engine: Engine) -> dict[int, LayerKeys]:
+    """The layers with keys of their own, with the shape of these.
+
+    Raises ConfigError where PEFT's format has no room for some: it is as the widest layers are.
+    """
+    own = {i: each for i, each in enumerate(layer_keys(engine.config)) if each.source == i}
+    widest = max(own.values(), key=lambda each: each.width)
+    if lost := [each for each in own.values() if each.heads > widest.heads]:
+        raise ConfigError(
+            f"p-tuning does not fit this base: {len(lost)} of its {pluralize(len(own), 'layer')} "
+            f"have {pluralize(lost[0].heads, 'key/value head')}, more than its widest layers, "
+            f"which have {widest.heads}. An adapter's file has no room for them.",
+            remedy="Use method prompt or lora.",
+        )
+    return own
 
 
 def _keys_and_values(adapter: Adapter) -> Tensor:
@@ -180,22 +213,20 @@ def write(adapter: Adapter) -> dict[str, Tensor]:
 
 def read(tensors: Mapping[str, Tensor], adapter: Adapter) -> dict[str, Tensor]:
     """PEFT's tensor by the names of the parameters."""
-    like = next(iter(adapter.parameters.values()))
-    heads, count, width = like.shape
-    parts = tensors[KEY].view(count, len(adapter.parameters), heads, width).unbind(1)
-    return {
-        name: part.transpose(0, 1) for name, part in zip(adapter.parameters, parts, strict=True)
-    }
+    like = list(adapter.parameters.values())
+    heads, width = (max(tensor.shape[axis] for tensor in like) for axis in (0, 2))
+    stack = tensors[KEY].view(like[0].shape[1], -1, heads, width)
+    return dict(zip(adapter.parameters, split(stack, like), strict=True))
 
 
-def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
+def to_peft(adapter: Adapter, _: Engine) -> dict[str, object]:
     """The prefix-tuning part of adapter_config.json; heads are the key/value heads, as in PEFT."""
-    count, _, heads, width = _keys_and_values(adapter).shape
+    count, parts, heads, width = _keys_and_values(adapter).shape
     return {
         "peft_type": "PREFIX_TUNING",
         "num_virtual_tokens": count,
         "token_dim": heads * width,
-        "num_layers": engine.model.config.num_hidden_layers,
+        "num_layers": parts // 2,
         "num_attention_heads": heads,
         "num_transformer_submodules": 1,
         "encoder_hidden_size": heads * width,
@@ -214,12 +245,13 @@ def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
     """What of a prefix does not fit the base."""
     if engine.states:
         return [f"a prefix has keys and values for every layer, this base {_keyless(engine)}"]
-    shape, cache = list(tensors[KEY].shape), engine.cache(1, 1)
-    layers, (_, heads, _, width) = len(cache.keys), cache.keys[0].shape
-    if shape[1] == layers * 2 * heads * width:
+    shape, own = list(tensors[KEY].shape), _own_layers(engine).values()
+    heads, width = max(each.heads for each in own), max(each.width for each in own)
+    # PEFT also stores what the layers without keys of their own would have
+    if shape[1] in {n * 2 * heads * width for n in (len(own), engine.config.num_hidden_layers)}:
         return []
     return [
-        f"{KEY} is {shape}, the base has {pluralize(layers, 'layer')} of "
+        f"{KEY} is {shape}, the base has {pluralize(len(own), 'layer')} of "
         f"{pluralize(heads, 'key/value head')} of {width} "
-        f"({layers * 2 * heads * width} numbers a virtual token)"
+        f"({len(own) * 2 * heads * width} numbers a virtual token)"
     ]

@@ -120,6 +120,13 @@ def layers_text(names: Sequence[str]) -> str:
     return f"{len(names)}: {', '.join(leaves)}" if leaves else "none"
 
 
+def not_a_layer(engine: Engine, module: str) -> str:
+    """That a module which an adapter changes is no linear layer of the base."""
+    if module in engine.other_modules:
+        return f"{module} is in a part that reads images or sound, which is not loaded"
+    return f"{module} is not a linear layer of it"
+
+
 def strange(method: str, found: Sequence[str]) -> AdapterError:
     """That an adapter has what the method here does not."""
     return AdapterError(

@@ -45,7 +45,7 @@ def _start(engine: Engine, settings: PromptSettings, *, seed: int, words: Words)
 
 def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     """The prompt-tuning part of adapter_config.json."""
-    config = engine.model.config
+    config = engine.config
     return {
         "peft_type": "PROMPT_TUNING",
         "num_virtual_tokens": len(adapter.parameters[KEY]),
@@ -68,5 +68,5 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Pr
 
 def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
     """What of a soft prompt does not fit the base."""
-    width, shape = engine.model.config.hidden_size, list(tensors[KEY].shape)
+    width, shape = engine.config.hidden_size, list(tensors[KEY].shape)
     return [] if shape[1] == width else [f"{KEY} is {shape}, the base's width is {width}"]

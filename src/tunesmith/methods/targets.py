@@ -97,6 +97,12 @@ def of_layer(patterns: Mapping[str, float], module: str, default: float) -> floa
 
 def shortest_names(chosen: Sequence[str], linears: Sequence[str]) -> list[str]:
     """Last parts of the names where they match the same layers, else the whole names."""
-    leaves = {name.rpartition(".")[2] for name in chosen}
-    meant = [name for name in linears if name.rpartition(".")[2] in leaves]
+    leaves = {_last(name) for name in chosen}
+    meant = [name for name in linears if _last(name) in leaves]
     return sorted(leaves) if meant == list(chosen) else sorted(chosen)
+
+
+def _last(name: str) -> str:
+    """The last part of a name, with the one before it where it is a number."""
+    parts = name.split(".")
+    return ".".join(parts[-2:]) if parts[-1].isdigit() else parts[-1]

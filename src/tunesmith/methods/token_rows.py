@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tunesmith.core.errors import AdapterError
+from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.vocabulary import TokenRows
 from tunesmith.methods.adapter import PREFIX, Changes, NewTokens
@@ -24,6 +24,7 @@ def attach(engine: Engine, tokens: NewTokens, *, name: str) -> dict[str, nn.Para
     """Put the rows of ``tokens`` into the vocabulary of adapter ``name``; them, by PEFT's names."""
     if not tokens:
         return {}
+    _require_rows(engine, max(tokens))
     embedding, head = modules_of(engine)
     inputs = _start(engine.embedding.weight, tokens)
     outputs = inputs if engine.tied else _start(engine.head_weight, tokens)
@@ -31,6 +32,18 @@ def attach(engine: Engine, tokens: NewTokens, *, name: str) -> dict[str, nn.Para
     engine.vocabularies[name] = TokenRows(ids, inputs, outputs)
     rows = {f"{PREFIX}{embedding}{SUFFIX}": inputs}
     return rows if engine.tied else rows | {f"{PREFIX}{head}{SUFFIX}": outputs}
+
+
+def _require_rows(engine: Engine, highest: int) -> None:
+    """Raise ConfigError where the base adds something by token that it lacks for this id."""
+    rows = engine.layer_vocabulary
+    if rows is not None and highest >= rows:
+        raise ConfigError(
+            f"This base has inputs by layer for token ids up to {rows - 1}, and the new tokens "
+            f"reach {highest}.",
+            remedy="Omit method.new_tokens, or name tokens that the tokenizer has but no text "
+            "uses, such as <unused0>.",
+        )
 
 
 def _start(weight: Tensor, tokens: NewTokens) -> nn.Parameter:

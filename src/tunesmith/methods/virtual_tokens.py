@@ -49,7 +49,7 @@ def start_ids(
 
 def _require_room(engine: Engine, count: int) -> None:
     """Checked before anything is computed for them: one token is read, one predicted."""
-    context = engine.model.config.max_position_embeddings
+    context = engine.config.max_position_embeddings
     if context - count < 2:
         raise ConfigError(
             f"There is no room after {pluralize(count, 'virtual token')} in the model's context of "
@@ -129,6 +129,6 @@ def narrow_layers(engine: Engine, adapter: str) -> list[Narrow]:
     prefix = engine.prefix_length(adapter)
     if not prefix:
         return []
-    windows = layer_windows(engine.model.config)
+    windows = layer_windows(engine.config)
     counts = Counter(window for window in windows if window is not None)
     return [Narrow(count, len(windows), window, prefix) for window, count in counts.items()]

@@ -13,12 +13,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PretrainedConfig
+from transformers import PretrainedConfig
 
 from tunesmith.core.errors import ModelError
 from tunesmith.core.files import require_space
@@ -27,7 +27,11 @@ from tunesmith.core.progress import Progress
 from tunesmith.models.cache import cache_root, publish
 from tunesmith.models.hashes import COMBINED, hash_folder
 from tunesmith.models.layout import BLOCKS, SCALES
+from tunesmith.models.text_part import empty_model, file_names, towers_of
 from tunesmith.models.weights import number_format, read_weight, weight_files, write_derived
+
+if TYPE_CHECKING:  # it imports the package `kernels` where that is installed
+    from transformers import PreTrainedModel
 
 
 @functools.cache
@@ -135,7 +139,7 @@ def require_kernels() -> None:
 
 
 _COMPUTE = "bnb_4bit_compute_dtype"
-_QUANTIZATION = {
+_QUANTIZATION: dict[str, Any] = {
     "quant_method": "bitsandbytes",
     "load_in_4bit": True,
     "load_in_8bit": False,
@@ -167,24 +171,35 @@ def _fill(
 ) -> None:
     half = sum(path.stat().st_size for path in weight_files(source)) // 2
     require_space(into, half, what="the 4-bit copy", remedy=_SPACE_REMEDY)
-    tensors = _quantized(source, _linears(config), dtype, progress)
-    changes = {"quantization_config": {**_QUANTIZATION, _COMPUTE: number_format(dtype)}}
+    model = empty_model(config)
+    names = file_names(source, model)
+    linears = frozenset(names[f"{name}.weight"] for name in _linears(model))
+    skipped = [*_QUANTIZATION["llm_int8_skip_modules"], *towers_of(model).modules]
+    tensors = _quantized(source, linears, names.others, dtype, progress)
+    settings = {**_QUANTIZATION, _COMPUTE: number_format(dtype), "llm_int8_skip_modules": skipped}
+    changes = {"quantization_config": settings}
     write_derived(source, into, tensors=tensors, dtype=dtype, config=changes)
 
 
 def _quantized(
-    source: Path, linears: frozenset[str], dtype: torch.dtype, progress: Progress
+    source: Path,
+    linears: frozenset[str],
+    others: frozenset[str],
+    dtype: torch.dtype,
+    progress: Progress,
 ) -> Iterator[dict[str, Tensor]]:
-    """The base's tensors one after the other, those of linear layers quantized."""
+    """The tensors of the base's files one after the other, those of ``linears`` quantized.
+
+    ``others`` are no part of the language model, and stay as they are.
+    """
     files = weight_files(source)
     found = set()
     phase = progress.phase(f"Quantizing {source.name} to 4-bit, once", len(files))
     for path in phase.over(files):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118  (no mapping)
-                layer = name.removesuffix(".weight")
-                if layer in linears:
-                    found.add(layer)
+                if name in linears:
+                    found.add(name)
                     piece = file.get_slice(name)
                     read = functools.partial(_read_rows, piece, dtype)
                     yield tensors_of(name, quantize(tuple(piece.get_shape()), read))
@@ -193,7 +208,8 @@ def _quantized(
                     yield {whole: read_weight(source, whole).to(dtype)}
                 elif not name.endswith(SCALES):
                     tensor = file.get_tensor(name)
-                    yield {name: tensor.to(dtype) if tensor.is_floating_point() else tensor}
+                    is_cast = tensor.is_floating_point() and name not in others
+                    yield {name: tensor.to(dtype) if is_cast else tensor}
     if absent := sorted(linears - found):
         raise ModelError(
             f"{source}: its files have other names for {pluralize(len(absent), 'linear layer')}: "
@@ -207,10 +223,8 @@ def _read_rows(piece: Any, dtype: torch.dtype, start: int, stop: int) -> Tensor:
     return rows.to(dtype)
 
 
-def _linears(config: PretrainedConfig) -> frozenset[str]:
+def _linears(model: "PreTrainedModel") -> frozenset[str]:
     """The names of all linear layers but the head."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
     head = model.get_output_embeddings()
     modules = model.named_modules()
     return frozenset(n for n, m in modules if isinstance(m, nn.Linear) and m is not head)

@@ -8,7 +8,6 @@ import torch
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
     Mxfp4Config,
@@ -26,6 +25,7 @@ from tunesmith.models.precision import DtypeChoice, detect_device, detect_dtype
 from tunesmith.models.quiet import no_progress_bars, quiet_transformers
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config, is_four_bit, is_mxfp4
+from tunesmith.models.text_part import is_whole, loader_of, remove_towers_, towers_of
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<turn|>")
@@ -74,7 +74,10 @@ def load_base(
     number, reason = detect_dtype(dtype, on)
     folder = resolve(name, trust_remote_code=trust_remote_code, progress=progress)
     if not four_bit and (held := held_model(folder)) is not None:
-        model = held.structure().to(device=on, dtype=number).eval()
+        model = held.structure()
+        if is_whole(model.config):
+            remove_towers_(model)
+        model.to(device=on, dtype=number).eval()
         return Base(name, folder, model, held.tokenizer, number, on, (reason,))
     notes = [reason]
     with no_progress_bars():
@@ -94,6 +97,8 @@ def load_base(
         model, unused = _model(
             weights, config, dtype=number, device=on, trust_remote_code=trust_remote_code
         )
+    if towers := towers_of(model).modules:
+        notes.append(f"not loaded, as rows are text: {', '.join(towers)}")
     if unused:
         count = pluralize(len(unused), "tensor")
         notes.append(f"not used: {count} of the files: {', '.join(unused[:4])}")
@@ -158,12 +163,12 @@ def _model(
     device: torch.device,
     trust_remote_code: bool,
 ) -> tuple[PreTrainedModel, list[str]]:
-    """The model, and the names of tensors in its files that it has no place for."""
+    """The language model, and the names of tensors in its files that its class has no place for."""
     mxfp4 = is_mxfp4(config)
     quiet = quiet_transformers() if mxfp4 else nullcontext()  # it warns that it is dequantized
     try:
         with quiet:
-            model, report = AutoModelForCausalLM.from_pretrained(
+            model, report = loader_of(config).from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,

@@ -5,10 +5,15 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from transformers import PretrainedConfig
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
 
 from tunesmith.core.errors import ModelError
+from tunesmith.models.text_part import WHOLE_CLASSES, is_whole
 
+_PLAIN_REMEDY = "Use a base whose config.json names a ...ForCausalLM architecture."
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _PICKLE_REMEDY = (
     "Opening a pickle file can run code, so it is never done. If you trust its source, convert it: "
@@ -77,20 +82,28 @@ def _base_of(adapter: Path) -> str:
 
 
 def check_config(config: PretrainedConfig, folder: Path) -> None:
-    """Raise ModelError, naming the reason, if this config is not one of a plain language model."""
+    """Raise ModelError, naming the reason, if this config is not one of a language model."""
     kind = config.model_type
+    if config.is_encoder_decoder or not hasattr(type(config.get_text_config()), "vocab_size"):
+        what = (
+            "has an encoder beside its decoder: its answers do not continue a text"
+            if config.is_encoder_decoder
+            else "reads images or sound and has no language model"
+        )
+        raise ModelError(f"{folder}: model_type {kind!r} {what}.", remedy=_PLAIN_REMEDY)
     brings_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
     loaded_as = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
-    if loaded_as is None and not brings_code:
+    whole = loaded_as or MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(kind)
+    if "ConditionalGeneration" in str(whole) and not is_whole(config):
+        raise ModelError(
+            f"{folder}: model_type {kind!r} is not supported: it is loaded as {whole}, a class of "
+            "text and more whose text part is not known here.",
+            remedy=f"Use a text-only base, or one of {', '.join(WHOLE_CLASSES)}.",
+        )
+    if whole is None and not brings_code:
         raise ModelError(
             f"{folder}: model_type {kind!r} is not a language model that continues a text.",
-            remedy="Use a base whose config.json names a ...ForCausalLM architecture.",
-        )
-    if "ConditionalGeneration" in str(loaded_as):
-        raise ModelError(
-            f"{folder}: model_type {kind!r} is not supported yet: it is loaded as {loaded_as}, "
-            "a model of images and text whose weights have other names.",
-            remedy="Use a text-only base; of Gemma 3, the sizes 270M and 1B (gemma3_text).",
+            remedy=_PLAIN_REMEDY,
         )
     quantized = _quantization(config)
     if quantized and not is_four_bit(config) and not is_mxfp4(config):

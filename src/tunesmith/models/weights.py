@@ -18,6 +18,25 @@ from tunesmith.models.layout import read_converted
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
+@dataclass(frozen=True, slots=True)
+class FileNames:
+    """How the files of a base name the tensors of a model that is a part of its class.
+
+    ``of`` gives the name in the files by the model's, where the two differ. ``others`` are the
+    tensors of the files that are no part of the model; a derived folder keeps them as they are.
+    """
+
+    of: Mapping[str, str] = field(default_factory=dict)
+    others: frozenset[str] = frozenset()
+
+    def __getitem__(self, name: str) -> str:
+        """The name in the files."""
+        return self.of.get(name, name)
+
+
+SAME_NAMES = FileNames()
+
+
 def weight_files(folder: Path, name: str | None = None) -> list[Path]:
     """The files that a base's weights are loaded from, without other copies in its folder.
 
@@ -32,9 +51,9 @@ def weight_files(folder: Path, name: str | None = None) -> list[Path]:
     return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
 
 
-def read_weight(folder: Path, name: str) -> Tensor:
+def read_weight(folder: Path, name: str, names: FileNames = SAME_NAMES) -> Tensor:
     """The tensor of this name in transformers' model; ModelError where the files lack it."""
-    found = _stored(folder, name)
+    found = _stored(folder, names[name])
     if found is None:
         found = read_converted(folder, list(weight_shapes(folder)), name, partial(_read, folder))
     if found is None:
@@ -71,6 +90,7 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+_QUANTIZATION = "quantization_config"  # of a config.json, beside the parts of a model
 SHARD_BYTES = 500_000_000
 _WEIGHTS = (
     *("*.safetensors", INDEX, "*.gguf"),
@@ -99,8 +119,9 @@ def write_derived(
     """Fill the folder ``into`` with ``tensors`` in shards and the other files of ``source``.
 
     Each mapping of ``tensors`` is stored in one file; they are read one after the other, so that
-    not all need be in memory. ``config`` are keys of config.json that differ, ``skip`` patterns
-    of files that are not copied. A quantization of ``source`` is not copied either.
+    not all need be in memory. ``config`` are keys of config.json that differ, those of the language
+    model included, ``skip`` patterns of files that are not copied. A quantization of ``source`` is
+    not copied either.
     """
     shards = _Shards(into)
     for group in tensors:
@@ -111,9 +132,12 @@ def write_derived(
         if path.is_file() and path not in skipped and not path.name.startswith("."):
             shutil.copyfile(path, into / path.name)
     values = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    for key in ("torch_dtype", "quantization_config"):
+    for key in ("torch_dtype", _QUANTIZATION):
         values.pop(key, None)
-    values |= {"dtype": number_format(dtype), **config}
+    text = values.get("text_config", values)
+    values["dtype"] = text["dtype"] = number_format(dtype)
+    for key, value in config.items():
+        (values if key == _QUANTIZATION else text)[key] = value
     (into / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 

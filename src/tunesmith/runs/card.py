@@ -4,6 +4,7 @@ Everything in it is read from the run's files. It names files without their fold
 of this machine travels with the adapter.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from tunesmith.core.numbers import limits_text, percent, pluralize, signed
 from tunesmith.data.rows import HUB
 from tunesmith.methods import table
 from tunesmith.models.catalog import find_entry
+from tunesmith.models.names import known_folder
+from tunesmith.models.text_part import WHOLE_CLASSES
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.history import Document, Records, read_records
 
@@ -261,7 +264,17 @@ def _use(folder: RunFolder, origin: Origin, *, is_adapter: bool) -> str:
     """Lines that load it, here and in other programs."""
     base = origin.published if origin.hub_id else f"FOLDER-OF-{origin.published}"
     lines = ["## How to use it", "", "`FOLDER` is the folder of this file.", "", *_in_tunesmith()]
-    return "\n".join([*lines, "", *(_in_peft(folder, base) if is_adapter else _in_transformers())])
+    auto = _auto_class(origin)
+    own = _in_peft(folder, base, auto) if is_adapter else _in_transformers(auto)
+    return "\n".join([*lines, "", *own])
+
+
+def _auto_class(origin: Origin) -> str:
+    """The name of the class of transformers' that opens the base."""
+    folder, kind = known_folder(origin.sha256), None
+    if folder is not None:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    return f"AutoModelFor{'ImageTextToText' if kind in WHOLE_CLASSES else 'CausalLM'}"
 
 
 def _in_tunesmith() -> Iterator[str]:
@@ -269,12 +282,12 @@ def _in_tunesmith() -> Iterator[str]:
     yield from ('print(model.generate("..."))', "```")
 
 
-def _in_peft(folder: RunFolder, base: str) -> Iterator[str]:
+def _in_peft(folder: RunFolder, base: str, auto: str) -> Iterator[str]:
     config = read_records(folder.path).config.get("method") or {}
     own = bool(config.get("new_tokens"))
     yield from ("```python", "from peft import PeftModel")
-    yield from ("from transformers import AutoModelForCausalLM, AutoTokenizer", "")
-    yield f'base = AutoModelForCausalLM.from_pretrained("{base}", dtype="auto")'
+    yield from (f"from transformers import {auto}, AutoTokenizer", "")
+    yield f'base = {auto}.from_pretrained("{base}", dtype="auto")'
     yield f'tokenizer = AutoTokenizer.from_pretrained("{"FOLDER" if own else base}")'
     if own:
         yield "rows = max(len(tokenizer), len(base.get_input_embeddings().weight))"
@@ -282,9 +295,9 @@ def _in_peft(folder: RunFolder, base: str) -> Iterator[str]:
     yield from ('model = PeftModel.from_pretrained(base, "FOLDER")', "```")
 
 
-def _in_transformers() -> Iterator[str]:
-    yield from ("```python", "from transformers import AutoModelForCausalLM, AutoTokenizer", "")
-    yield 'model = AutoModelForCausalLM.from_pretrained("FOLDER", dtype="auto")'
+def _in_transformers(auto: str) -> Iterator[str]:
+    yield from ("```python", f"from transformers import {auto}, AutoTokenizer", "")
+    yield f'model = {auto}.from_pretrained("FOLDER", dtype="auto")'
     yield from ('tokenizer = AutoTokenizer.from_pretrained("FOLDER")', "```")
 
 

@@ -163,7 +163,7 @@ def _tuned(
     seconds = training_seconds(run) if run else None
     history = None
     if run is not None and subject.has_training_rows:
-        width = loaded.engine.model.config.hidden_size
+        width = loaded.engine.config.hidden_size
         history = training_history(run, config.method, width=width)
     if adapter is not None:
         who = fingerprint(loaded.base, adapter, subject.trained)

@@ -105,7 +105,8 @@ def open_tokenizer(
         config = read_config(folder, trust_remote_code=trust_remote_code)
         check_config(config, folder)
         tokenizer = read_tokenizer(folder, trust_remote_code=trust_remote_code)
-    return OpenedTokenizer(with_options(tokenizer, options), context_of(config, folder), config)
+    tokenizer = with_options(tokenizer, options)
+    return OpenedTokenizer(tokenizer, context_of(config, folder), config.get_text_config())
 
 
 def tokenizer_here(model: str) -> Tokenizer | None:

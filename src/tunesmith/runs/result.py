@@ -47,8 +47,8 @@ from tunesmith.methods.adapter import Adapter, NewTokens, Words
 from tunesmith.methods.peft import Difference
 from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
 from tunesmith.models.in_memory import held_model, own_weights_
-from tunesmith.models.layout import as_stored
 from tunesmith.models.load import Base, read_tokenizer
+from tunesmith.models.text_part import as_files, file_names
 from tunesmith.models.weights import read_weight, write_derived
 from tunesmith.runs.card import licence_of, run_card
 from tunesmith.runs.folder import RunFolder
@@ -104,7 +104,9 @@ def attach(loaded: LoadedBase, config: RunConfig, *, name: str = "default") -> A
     text: list[int] = []
     if method.init_text and (words := getattr(settings, "init_text", None)):
         (text,) = encode(loaded.base.tokenizer, [words])
-    given = Words(tokens, text, functools.partial(read_weight, loaded.base.folder))
+    names = file_names(loaded.base.folder, loaded.base.model)
+    original = functools.partial(read_weight, loaded.base.folder, names=names)
+    given = Words(tokens, text, original)
     method.check(engine, settings)
     return table.attach(engine, settings, name=name, seed=config.train.seed, words=given)
 
@@ -258,13 +260,11 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
         return folder.adapter
 
     def fill(into: Path) -> None:
-        tensors = (
-            as_stored(
-                loaded.engine.model,
-                {name: tensor.to(base.dtype) if tensor.is_floating_point() else tensor},
-            )
+        named = (
+            (name, tensor.to(base.dtype) if tensor.is_floating_point() else tensor)
             for name, tensor in named_tensors(loaded.engine)
         )
+        tensors = as_files(base.model, named, base.folder)
         write_derived(base.folder, into, tensors=tensors, dtype=base.dtype, config={})
         if data.template_options:
             base.tokenizer.save_pretrained(into)

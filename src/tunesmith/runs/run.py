@@ -112,7 +112,7 @@ class PreparedRun:
     def rate(self) -> float:
         """The peak learning rate."""
         config, lr = self.run.config, self.run.config.train.lr
-        width = self.loaded.engine.model.config.hidden_size
+        width = self.loaded.engine.config.hidden_size
         return table.learning_rate(config.method.kind, width) if lr == "auto" else lr
 
     def forgetting(self, probes: Sequence[str] | None = None) -> Forgetting:
@@ -345,6 +345,6 @@ def _tuned(
     seconds = state.tokens / speed if speed else None
     participant = fingerprint(prepared.loaded.base, prepared.job.adapter, saved)
     folder, method = prepared.run.folder, prepared.run.config.method
-    width = prepared.loaded.engine.model.config.hidden_size
+    width = prepared.loaded.engine.config.hidden_size
     history = training_history(folder, method, width=width)
     return Tuned(prepared.loaded, prepared.job.name, participant, seconds, forgetting, history)
