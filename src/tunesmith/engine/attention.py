@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.autograd import Context, Gradients, apply
 from tunesmith.engine.batch import Document, PackedBatch, recomputes_activations
 from tunesmith.engine.blocks import Kept, KeyValueCache, Learned
+from tunesmith.engine.transfer import send
 
 NAME = "tunesmith_packed"
 BLOCK_ROWS = 256
@@ -69,8 +69,8 @@ def packed_attention(  # noqa: PLR0913  (the signature is transformers')
     return out.transpose(0, 1)[None], None
 
 
+# And no function for masks: transformers then makes none, and reads nothing from the device.
 ALL_ATTENTION_FUNCTIONS.register(NAME, packed_attention)
-ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, lambda *_args, **_kwargs: None)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> Tensor:
@@ -302,16 +302,17 @@ def _decode_plan(stream: PackedBatch, rule: Rule, like: Tensor) -> _DecodePlan:
         kept = [d.keep for d in stream.documents if d.keep is not None]
         cache, slots = kept[0][0], [slot for _, slot in kept]
         past = stream.positions
-        longest = int(past.max()) + 1
+        on_host = stream.on_host.positions
+        longest = int(on_host.max()) + 1
         if longest > cache.capacity:
             raise IndexError(f"position {longest} is beyond the cache's {cache.capacity}")
-        low = 0 if rule.window is None else max(0, int(past.min()) + 1 - rule.window)
+        low = 0 if rule.window is None else max(0, int(on_host.min()) + 1 - rule.window)
         index = torch.arange(low, longest, device=like.device)[None]
         hidden = index > past[:, None]  # [B, keys]
         if rule.window is not None:
             hidden |= past[:, None] - index >= rule.window
         bias = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
-        at = torch.tensor(slots, device=like.device)
+        (at,) = send([torch.tensor(slots)], like.device)
         stream.plans[key] = _DecodePlan(
             cache=cache,
             slots=at,

@@ -20,6 +20,7 @@ from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.memory import Workspace
+from tunesmith.engine.transfer import send
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
 
 
@@ -71,9 +72,9 @@ class Engine:
         rotary embedding can pack.
         """
         limit = self.longest_position
-        if limit is not None and int(batch.positions.max()) >= limit:
+        if limit is not None and (last := int(batch.on_host.positions.max())) >= limit:
             raise ModelError(
-                f"A document reaches position {int(batch.positions.max())}; beyond {limit} this "
+                f"A document reaches position {last}; beyond {limit} this "
                 "model's rotary embedding depends on the whole call.",
                 remedy=f"Set data.max_tokens to {limit}.",
             )
@@ -111,8 +112,8 @@ class Engine:
         if width > scores.shape[1]:
             scores = nn.functional.pad(scores, (0, width - scores.shape[1]), value=-torch.inf)
         for adapter, tokens in owned.items():
-            rows = torch.tensor([i for i, a in enumerate(adapters) if a == adapter])
-            rows = rows.to(hidden.device)
+            mine = torch.tensor([i for i, a in enumerate(adapters) if a == adapter])
+            (rows,) = send([mine], hidden.device)
             own = self.head.logits(hidden.index_select(0, rows), tokens)
             scores[rows, : own.shape[1]] = own
         return scores

@@ -15,6 +15,7 @@ from tunesmith.engine.batch import Document, PackedBatch
 from tunesmith.engine.blocks import Block, Kept, KeyValueCache
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
+from tunesmith.engine.transfer import send
 from tunesmith.generation.sampling import Sampling, choose, generator_of
 
 SHARE_TOKENS = 8
@@ -154,7 +155,8 @@ class Decoder:
 
     def _scores(self, batch: PackedBatch, rows: list[int], slots: Iterable[int]) -> Tensor:
         hidden = self.engine.hidden_states(batch.to(self.engine.device))
-        chosen = hidden.index_select(0, torch.tensor(rows, device=hidden.device))
+        (at,) = send([torch.tensor(rows)], hidden.device)
+        chosen = hidden.index_select(0, at)
         return self.engine.scores(chosen, [self.adapters[slot] for slot in slots])
 
 

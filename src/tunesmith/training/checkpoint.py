@@ -33,6 +33,8 @@ class State:
     step_tokens: int = 0
     hold_due: bool = False  # a stop came before the held-out loss of this step
     seconds: float = 0.0  # of all processes, from the first step of each to its last one kept
+    loss_scale: float | None = None  # of float16, a power of two; None before its first step
+    loss_scale_steps: int = 0  # since the scale changed
 
     @property
     def tokens_per_second(self) -> float | None:

@@ -1,0 +1,37 @@
+"""float16's smallest gradients would be zero: a power of two in front of backward keeps them.
+
+Micikevicius et al. 2018 (arXiv 1710.03740, sections 3.2 and 5). It multiplies the loss and divides
+the gradients, which alters no digit of what neither vanishes nor overflows.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from tunesmith.training.checkpoint import State
+
+# Where torch's GradScaler begins, and how many steps without an overflow let it double.
+FIRST, GROWTH_STEPS = 2.0**16, 2000
+LARGEST = 2.0**24
+
+
+def scale_of(state: State, dtype: torch.dtype) -> float:
+    """What the loss is multiplied by in this state; 1 where gradients are not in float16."""
+    if dtype != torch.float16:
+        return 1.0
+    return FIRST if state.loss_scale is None else state.loss_scale
+
+
+def halved(state: State) -> State:
+    """After gradients that overflowed."""
+    return replace(state, loss_scale=scale_of(state, torch.float16) / 2, loss_scale_steps=0)
+
+
+def advanced(state: State, dtype: torch.dtype) -> State:
+    """After a step."""
+    if dtype != torch.float16:
+        return state
+    scale, steps = scale_of(state, dtype), state.loss_scale_steps + 1
+    if steps >= GROWTH_STEPS:
+        scale, steps = min(LARGEST, 2 * scale), 0
+    return replace(state, loss_scale=scale, loss_scale_steps=steps)
