@@ -81,10 +81,10 @@ def load_base(
         tokenizer = read_tokenizer(folder, trust_remote_code=trust_remote_code)
         weights = folder
         if is_four_bit(config):
-            require_kernels()
+            require_kernels(on)
             notes.append("the base's linear layers are 4-bit, as in its folder")
         elif four_bit:
-            weights = quantized(folder, config, dtype=number, progress=progress)
+            weights = quantized(folder, config, dtype=number, progress=progress, device=on)
             config = read_config(weights, trust_remote_code=trust_remote_code)
             notes.append("the base's linear layers are 4-bit (NF4, double quantization)")
         model, unused = _model(
@@ -165,8 +165,8 @@ def _model(
             trust_remote_code=trust_remote_code,
             local_files_only=True,
             output_loading_info=True,
-            # a 4-bit weight must be read where it is used
-            device_map={"": str(device)} if is_four_bit(config) else None,
+            # a 4-bit weight must be read where it is used; others need not pass through the host
+            device_map={"": str(device)} if is_four_bit(config) or device.type != "cpu" else None,
         )
     except (ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder}: the weights cannot be loaded: {error}") from error

@@ -27,6 +27,7 @@ from tunesmith.data.records import files_of, options_of
 from tunesmith.data.rows import HUB
 from tunesmith.data.tokenizer import Tokenizer, add_tokens_, decode, encode
 from tunesmith.engine import memory
+from tunesmith.engine.device import describe
 from tunesmith.engine.forward import named_tensors
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, NewTokens, Words
@@ -234,6 +235,7 @@ def write_environment(path: Path, base: Base, config: RunConfig, rows: RunRows) 
             "threads": torch.get_num_threads(),
             "capability": torch.backends.cpu.get_cpu_capability(),
             "device": str(base.device),
+            **({} if base.device.type == "cpu" else {"accelerator": describe(base.device)}),
             "dtype": str(base.dtype).removeprefix("torch."),
             "available_bytes": memory.available_bytes(base.device),
             "base": {"name": base.name, "folder": str(base.folder), **hash_folder(base.folder)},

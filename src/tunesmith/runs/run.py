@@ -25,6 +25,7 @@ from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
+from tunesmith.models.weights import number_format
 from tunesmith.runs import result
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
 from tunesmith.runs.folder import RunFolder, alone, with_folder
@@ -242,6 +243,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
     forgetting: Forgetting | None = None
     eval_loss = next(reversed(run.folder.held_out_losses().values()), None)
     if reason != "stopped":
+        member.end_training()
         try:
             chosen = _choose(prepared, state)
             eval_loss = -chosen.choice.best.score if chosen else eval_loss
@@ -321,7 +323,7 @@ def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgett
     @cache
     def start() -> Mapping[str, torch.Tensor]:
         """The base's weights by name: read again, as full fine-tuning changed those in memory."""
-        return dict(open_for(config, progress=progress).engine.model.named_parameters())
+        return dict(open_for(_on_host(prepared), progress=progress).engine.model.named_parameters())
 
     found = find_scale(
         prepared.job.adapter,
@@ -335,6 +337,16 @@ def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgett
         progress.report(ScaledDown(**asdict(scale)))
         progress.notice("strength", scale.text())
     return found.forgetting if found else forgetting
+
+
+def _on_host(prepared: PreparedRun) -> RunConfig:
+    """The run's config with its base on the CPU, in the format that it has now: beside a base that
+    was trained an accelerator has no room for a second one.
+    """
+    config, base = prepared.run.config, prepared.loaded.base
+    if base.device.type == "cpu":
+        return config
+    return config.model_copy(update={"device": "cpu", "dtype": number_format(base.dtype)})
 
 
 def _tuned(

@@ -15,6 +15,7 @@ from tunesmith.config.run import TrainSettings
 from tunesmith.core.errors import RunError
 from tunesmith.core.progress import ignore
 from tunesmith.data.rows import TokenRow
+from tunesmith.engine import memory
 from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
@@ -143,6 +144,12 @@ class Member:
     def __post_init__(self) -> None:
         """Count on from the state."""
         self.earlier_seconds = self.state.seconds
+
+    def end_training(self) -> None:
+        """Free the optimizer's state and the gradients, after the last step."""
+        self.adam.state.clear()
+        self.adam.zero_grad(set_to_none=True)
+        memory.release(self.job.engine.device)
 
     def drop_gradients(self) -> None:
         """Begin a step anew: gradients that were computed so far are gone."""

@@ -62,7 +62,7 @@ def train(
             for each in going
         ]
         plan, device = going[0].member.plan, going[0].member.job.engine.device
-        if memory.held_bytes(device) > GROWTH * plan.peak_bytes:
+        if device.type == "cpu" and memory.held_bytes(device) > GROWTH * plan.peak_bytes:
             release_freed_memory()
         is_cancelled = False
         for number, (each, done) in enumerate(zip(going, steps, strict=True)):
@@ -236,6 +236,15 @@ def _save(job: Job, adam: torch.optim.Optimizer, state: State) -> Event:
     return Saved(state.step, str(folder))
 
 
+def _remedy(job: Job) -> str:
+    if job.engine.compute_dtype == torch.float16:
+        return (
+            "float16 reaches to 65,504, which some bases exceed: start again with dtype bfloat16 "
+            "or float32, or with a lower train.lr."
+        )
+    return "Look at these rows, or start again with a lower train.lr."
+
+
 def _bad_loss(
     job: Job, rows: StepRows, state: State, *, loss: float, norm: float, lr: float
 ) -> RunError:
@@ -245,6 +254,6 @@ def _bad_loss(
     return RunError(
         f"Step {state.step + 1}: the loss is {loss:.4g} and the gradient's norm {norm:.4g} at "
         f"learning rate {lr:.2g}; rows {', '.join(places[:SHOWN_ROWS])}{more}.",
-        remedy=f"{kept}Look at these rows, or start again with a lower train.lr.",
+        remedy=f"{kept}{_remedy(job)}",
         code="loss",
     )
