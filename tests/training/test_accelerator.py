@@ -21,6 +21,7 @@ from tunesmith.config.run import RECOMPUTE
 from tunesmith.engine.forward import prepare_
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Words
+from tunesmith.training import optimizer as eight_bit
 from tunesmith.training.events import StepDone
 from tunesmith.training.gradients import streams_of
 from tunesmith.training.job import Job, Member, Round
@@ -35,9 +36,11 @@ def engine_for(family, *, four_bit=False):
     return prepare_(four_bit_meta_(model) if four_bit else model, torch.bfloat16)
 
 
-def member(engine, settings, folder, *, name="a", retained=False, recompute="none", **words):
-    adapter = table.attach(engine, settings, name=name, seed=0, words=Words(**words))
-    settings = TrainSettings(rows_per_step=3, save_steps=100, retention=None)
+def member(engine, settings, folder, *, name="a", recompute="none", **options):
+    """``options``: whether it is ``retained``, its ``optimizer``, and words of its start."""
+    retained, optimizer = options.pop("retained", False), options.pop("optimizer", "adamw")
+    adapter = table.attach(engine, settings, name=name, seed=0, words=Words(**options))
+    settings = TrainSettings(rows_per_step=3, save_steps=100, retention=None, optimizer=optimizer)
     job = Job(engine, adapter, dataset(), None, settings, folder)
     if retained:
         made = documents()
@@ -98,11 +101,13 @@ FEATURES = [
     *((method, {"recompute": RECOMPUTE[-1]}) for method in METHODS if method != "dropout"),
     *((method, {"retained": True}) for method in ("tokens", "full")),
     *((method, {"four_bit": True}) for method in ("dropout", "projection")),
+    *((method, {"optimizer": "adamw8bit"}) for method in ("lora", "full")),
 ]
 
 
 @pytest.mark.parametrize(("method", "features"), FEATURES, ids=str)
-def test_a_step_with_every_feature(method, features, tmp_path):
+def test_a_step_with_every_feature(method, features, tmp_path, monkeypatch):
+    monkeypatch.setattr(eight_bit, "SMALLEST", 64)
     engine = engine_for("qwen3", four_bit=features.get("four_bit", False))
     options = {key: value for key, value in features.items() if key != "four_bit"}
     options |= {"new_tokens": NEW_TOKENS} if method == "tokens" else {}

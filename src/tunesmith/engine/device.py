@@ -27,7 +27,7 @@ def set_up(device: torch.device) -> None:
         os.environ.setdefault(*_WORKSPACE)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # else every buffer is filled with NaN first, for code that reads what it did not write
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def describe(device: torch.device) -> dict[str, str]:

@@ -1,13 +1,14 @@
 """The memory that this process has used at most, and how much is still available.
 
-On a processor glibc maps every large tensor anew and the kernel clears its pages again: measured at a tenth of a
-training step on a CPU. 16-bit products keep a compiled kernel for every new shape, in two caches of
-1,024: about 0.6 MB a shape, and packed streams are all of different lengths (docs/log.md).
+glibc maps every large tensor of a CPU anew and the kernel clears its pages again: measured at a
+tenth of a training step. 16-bit products keep a compiled kernel for every new shape, in two caches
+of 1,024: about 0.6 MB a shape, and packed streams are all of different lengths (docs/log.md).
 """
 
 import contextlib
 import ctypes
 import os
+import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,11 @@ _LARGEST = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Let glibc reuse freed memory; False where the C library is another one."""
     return _glibc("mallopt", _M_MMAP_MAX, 0) and _glibc("mallopt", _M_TRIM_THRESHOLD, _LARGEST)
+
+
+def keeps_freed_memory() -> bool:
+    """Whether ``keep_freed_memory`` can work here."""
+    return sys.platform.startswith("linux") and platform.libc_ver()[0] == "glibc"
 
 
 def _glibc(function: str, *arguments: int) -> bool:

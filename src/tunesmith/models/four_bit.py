@@ -152,7 +152,7 @@ def has_same_codes(device: torch.device) -> bool:
     weight = weight.view(-1, BLOCK).bfloat16()
 
     def made(on: torch.device) -> dict[str, Tensor]:
-        return tensors_of("", quantize(tuple(weight.shape), lambda i, j: weight[i:j].to(on)))
+        return tensors_of("", quantize((PROBE // BLOCK, BLOCK), lambda i, j: weight[i:j].to(on)))
 
     other = made(device)
     return all(torch.equal(tensor, other[name].cpu()) for name, tensor in made(CPU).items())

@@ -43,8 +43,8 @@ def detect_device(choice: str = "auto") -> torch.device:
     if (device.index or 0) >= count:
         name = device.type.upper()
         raise ModelError(
-            f"Device {choice!r} is not here: this machine shows {pluralize(count, f'{name} device')} "
-            "to torch.",
+            f"Device {choice!r} is not here: this machine shows "
+            f"{pluralize(count, f'{name} device')} to torch.",
             remedy="Use --device auto, or install a torch build for your GPU.",
         )
     return device

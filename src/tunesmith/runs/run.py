@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -25,7 +25,6 @@ from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
-from tunesmith.models.weights import number_format
 from tunesmith.runs import result
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
 from tunesmith.runs.folder import RunFolder, alone, with_folder
@@ -320,11 +319,8 @@ def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgett
     if not prepared.evaluator.probing or wanted is None or wanted.scale == "none":
         return forgetting
 
-    @cache
-    def start() -> Mapping[str, torch.Tensor]:
-        """The base's weights by name: read again, as full fine-tuning changed those in memory."""
-        return dict(open_for(_on_host(prepared), progress=progress).engine.model.named_parameters())
-
+    # full fine-tuning changed the weights that are in memory
+    start = cache(partial(result.base_weights, config, prepared.loaded.base, progress=progress))
     found = find_scale(
         prepared.job.adapter,
         start,
@@ -337,16 +333,6 @@ def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgett
         progress.report(ScaledDown(**asdict(scale)))
         progress.notice("strength", scale.text())
     return found.forgetting if found else forgetting
-
-
-def _on_host(prepared: PreparedRun) -> RunConfig:
-    """The run's config with its base on the CPU, in the format that it has now: beside a base that
-    was trained an accelerator has no room for a second one.
-    """
-    config, base = prepared.run.config, prepared.loaded.base
-    if base.device.type == "cpu":
-        return config
-    return config.model_copy(update={"device": "cpu", "dtype": number_format(base.dtype)})
 
 
 def _tuned(
