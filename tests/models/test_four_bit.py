@@ -216,6 +216,8 @@ def test_a_device_without_kernels_for_4_bit_is_named(monkeypatch, device, remedy
         def quantize_4bit(self, *_, **__):
             raise NotImplementedError("bitsandbytes::quantize_4bit is not implemented")
 
+        dequantize_4bit = quantize_4bit
+
     monkeypatch.setattr(four_bit, "functional", Lacking)
     monkeypatch.setattr(torch, "ones", lambda *_, **__: None)
     with pytest.raises(ModelError, match="quantize_4bit is not implemented") as error:

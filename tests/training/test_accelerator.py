@@ -108,6 +108,8 @@ FEATURES = [
 @pytest.mark.parametrize(("method", "features"), FEATURES, ids=str)
 def test_a_step_with_every_feature(method, features, tmp_path, monkeypatch):
     monkeypatch.setattr(eight_bit, "SMALLEST", 64)
+    for signed in (True, False):
+        eight_bit._tables(META, signed=signed)  # once in a process
     engine = engine_for("qwen3", four_bit=features.get("four_bit", False))
     options = {key: value for key, value in features.items() if key != "four_bit"}
     options |= {"new_tokens": NEW_TOKENS} if method == "tokens" else {}
