@@ -18,7 +18,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.engine.autograd import Context, Gradients, apply
 from tunesmith.engine.batch import Document, PackedBatch, recomputes_activations
 from tunesmith.engine.blocks import Kept, KeyValueCache, Learned
-from tunesmith.engine.transfer import send
+from tunesmith.engine.device import send
 
 NAME = "tunesmith_packed"
 BLOCK_ROWS = 256

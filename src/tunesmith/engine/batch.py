@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.engine.blocks import Block, KeyValueCache
-from tunesmith.engine.transfer import send
+from tunesmith.engine.device import send
 
 
 @dataclass(frozen=True, slots=True)

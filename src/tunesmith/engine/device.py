@@ -1,17 +1,19 @@
-"""A device: what is set before its first use, and what of it can change a result's last bit."""
+"""A device: what is set before its first use, what of it is recorded, how numbers get there."""
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from tunesmith.engine.memory import bound_kernel_caches, keep_freed_memory
 
 # cuBLAS gives the same sums twice only with a workspace of its own.
 _WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 _DRIVER = Path("/proc/driver/nvidia/version")
+ALIGNMENT = 16  # bytes: each tensor begins where any format may
 
 
 def set_up(device: torch.device) -> None:
@@ -64,3 +66,28 @@ def elapsed(device: torch.device, since: float, now: Callable[[], float]) -> flo
     if device.type in ("cuda", "xpu", "mps"):
         torch.accelerator.synchronize(device)
     return now() - since
+
+
+def send(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """The tensors, which lie on the CPU, on ``device`` by one copy that the host does not wait for.
+
+    A plain copy to a GPU waits until that has done everything it was asked for. On CUDA they go
+    through pinned memory: only from there a copy runs beside the host. For a CPU they stay as they
+    are.
+    """
+    if device.type == "cpu" or not tensors:
+        return list(tensors)
+    ends, size = [], 0
+    for tensor in tensors:
+        size += -size % ALIGNMENT + tensor.nbytes
+        ends.append(size)
+    buffer = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    for tensor, end in zip(tensors, ends, strict=True):
+        _part(buffer, tensor, end).copy_(tensor)
+    moved = buffer.to(device, non_blocking=True)
+    return [_part(moved, tensor, end) for tensor, end in zip(tensors, ends, strict=True)]
+
+
+def _part(buffer: Tensor, like: Tensor, end: int) -> Tensor:
+    """The bytes before ``end`` as a tensor like this one."""
+    return buffer[end - like.nbytes : end].view(like.dtype).view(like.shape)

@@ -15,12 +15,12 @@ from tunesmith.core.errors import ModelError
 from tunesmith.engine.attention import NAME
 from tunesmith.engine.batch import PackedBatch, within
 from tunesmith.engine.blocks import KeyValueCache, Prefix
+from tunesmith.engine.device import send
 from tunesmith.engine.families import Family, family_of, head_scores, longest_safe_position
 from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.memory import Workspace
-from tunesmith.engine.transfer import send
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.autograd import Context, Gradients, apply, gradient_of
 from tunesmith.engine.batch import PackedBatch
-from tunesmith.engine.transfer import send
+from tunesmith.engine.device import send
 
 
 @dataclass(slots=True, eq=False)

@@ -13,9 +13,9 @@ from tunesmith.core.errors import TunesmithError
 from tunesmith.core.numbers import pluralize
 from tunesmith.engine.batch import Document, PackedBatch
 from tunesmith.engine.blocks import Block, Kept, KeyValueCache
+from tunesmith.engine.device import send
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
-from tunesmith.engine.transfer import send
 from tunesmith.generation.sampling import Sampling, choose, generator_of
 
 SHARE_TOKENS = 8

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tunesmith.engine.transfer import send
+from tunesmith.engine.device import send
 
 UNITS = 2**31  # of a distribution: a drawn number times their sum is a 64-bit integer
 

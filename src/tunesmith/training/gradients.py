@@ -19,8 +19,8 @@ from tunesmith.engine import memory
 from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.head import divergences, losses
 from tunesmith.engine.pack import Row
-from tunesmith.training import loss_scale
 from tunesmith.training.job import Job, Round, pack_for
+from tunesmith.training.loss_scale import halve_, overflowed, scale_now, unscale_
 from tunesmith.training.steps import Plan, StepRows, micro_batches
 
 Stream = list[tuple[Round, StepRows]]  # documents of some members that are computed together
@@ -57,10 +57,13 @@ def add_gradients(
         sums, failed = _add(streams, left)
         if not failed:
             found |= _read(sums, left)
-            left = [each for each in left if _overflowed(each, found[each])]
+            left = [
+                each
+                for each in left
+                if overflowed(each, loss=found[each].task, norm=found[each].norm)
+            ]
             for each in left:
-                each.member.drop_gradients()
-                each.member.state = loss_scale.halved(each.member.state)
+                halve_(each)
             continue
         for each in left:
             each.member.drop_gradients()
@@ -74,15 +77,6 @@ def _budget(going: Sequence[Round]) -> int:
     return min(each.member.plan.tokens_per_micro_batch for each in going)
 
 
-def _scale(each: Round) -> float:
-    return loss_scale.scale_of(each.member.state, each.member.job.engine.compute_dtype)
-
-
-def _overflowed(each: Round, loss: StepLoss) -> bool:
-    """Whether the loss is a number and a smaller scale may give gradients that are numbers."""
-    return _scale(each) > 1 and math.isfinite(loss.task) and not math.isfinite(loss.norm)
-
-
 Sums = dict[str | None, list[Tensor]]  # by adapter, of each stream
 
 
@@ -91,7 +85,7 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
     counts: dict[str | None, float] = {}
     weights: dict[str | None, float] = {}
     for each in going:
-        job, scale = each.member.job, _scale(each)
+        job, scale = each.member.job, scale_now(each)
         counts[job.name] = sum(float(job.document(i).weights.sum()) for i in each.rows) / scale
         if job.retention is not None:
             positions = sum(map(job.length, each.retained))
@@ -171,7 +165,7 @@ def _read(sums: tuple[Sums, Sums], going: Sequence[Round]) -> dict[Round, StepLo
     )
     found = {}
     for each in going:
-        job, scale = each.member.job, _scale(each)
+        job, scale = each.member.job, scale_now(each)
         divergence = None
         if job.retention:
             divergence = kept[job.name] / scale / job.retention.kl_weight
@@ -181,15 +175,11 @@ def _read(sums: tuple[Sums, Sums], going: Sequence[Round]) -> dict[Round, StepLo
 
 def _finish(each: Round) -> Tensor:
     """Collect a member's gradients, without the loss scale, and clip them; their norm before."""
-    job, scale = each.member.job, _scale(each)
+    job = each.member.job
     job.adapter.gather()
-    trained = list(job.adapter.trained.values())
-    if scale != 1:
-        for parameter in trained:
-            if parameter.grad is not None:
-                parameter.grad.mul_(1 / scale)
+    unscale_(each)
     limit = job.settings.max_grad_norm or math.inf
-    return torch.nn.utils.clip_grad_norm_(trained, limit)
+    return torch.nn.utils.clip_grad_norm_(list(job.adapter.trained.values()), limit)
 
 
 def streams_of(going: Sequence[Round], *, tokens: int) -> list[Stream]:
