@@ -57,3 +57,23 @@ def test_card_driver_and_switches_are_what_a_resumed_run_is_compared_by(monkeypa
     assert found.items() <= arithmetic(CUDA).items()
     assert arithmetic(CPU).keys() == {"torch", "threads", "capability", "machine", "device"}
     assert card_of(CPU) is None
+
+
+def test_tensors_of_all_formats_arrive_as_they_were_sent(monkeypatch):
+    """By the copy of an accelerator, which here ends on the CPU."""
+    sent = [
+        torch.arange(5),
+        torch.zeros(0, 0),
+        torch.tensor([0.5, -1.0, 2.0]),
+        torch.ones(3, 1, dtype=torch.bool),
+        torch.tensor(7),
+        torch.randn(2, 3, dtype=torch.bfloat16),
+    ]
+    copies = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *_, **how: copies.append(how) or self)
+    arrived = module.send(sent, torch.device("meta"))
+    assert copies == [{"non_blocking": True}]
+    for one, other in zip(sent, arrived, strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        assert torch.equal(one, other)
+    assert module.send(sent, CPU)[0] is sent[0]
