@@ -33,8 +33,12 @@ def gradients_of(job, **changes):
     member = Member(job, plan(), adam(job), State(0, 0, math.nan, **changes))
     each = Round(member, job.steps(0), 0, 0)
     each.draw()
-    loss = add_gradients([each])[0][each]
+    found, notices = add_gradients([each])
+    loss, halvings = found[each], [notice for _, notice in notices if notice.code == "loss_scale"]
     grads = {name: p.grad.clone() for name, p in job.adapter.trained.items()}
+    used = loss_scale.scale_now(each)
+    began = loss_scale.scale_of(State(0, 0, math.nan, **changes), job.engine.compute_dtype)
+    assert began == used * 2 ** len(halvings), "each is reported"
     return loss, grads, member.state
 
 

@@ -63,7 +63,8 @@ def add_gradients(
                 if overflowed(each, loss=found[each].task, norm=found[each].norm)
             ]
             for each in left:
-                halve_(each)
+                del found[each]
+                notices.append((each, halve_(each)))
             continue
         for each in left:
             each.member.drop_gradients()

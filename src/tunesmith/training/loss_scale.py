@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import torch
 
+from tunesmith.core.progress import Notice
 from tunesmith.training.checkpoint import State
 from tunesmith.training.job import Round
 
@@ -43,11 +44,13 @@ def overflowed(each: Round, *, loss: float, norm: float) -> bool:
     return scale_now(each) > 1 and math.isfinite(loss) and not math.isfinite(norm)
 
 
-def halve_(each: Round) -> None:
-    """Begin a member's step anew with half its scale."""
-    member = each.member
+def halve_(each: Round) -> Notice:
+    """Begin a member's step anew with half its scale; what to report."""
+    member, scale = each.member, scale_now(each) / 2
     member.drop_gradients()
-    member.state = replace(member.state, loss_scale=scale_now(each) / 2, loss_scale_steps=0)
+    member.state = replace(member.state, loss_scale=scale, loss_scale_steps=0)
+    text = f"step {member.state.step + 1} overflowed float16: the loss scale is {scale:,.0f} now"
+    return Notice("loss_scale", text)
 
 
 def advanced(state: State, dtype: torch.dtype) -> State:
