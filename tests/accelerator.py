@@ -25,7 +25,7 @@ from tests.families import FAMILIES, SHAPE
 from tunesmith.models.four_bit import quantize
 
 META = torch.device("meta")
-_PROGRAM, _TRANSFORMERS = (Path(m.__file__).parent for m in (tunesmith, transformers))
+_PROGRAMS = [Path(module.__file__).parent for module in (tunesmith, transformers)]
 _aten = torch.ops.aten
 # Their result is as large as what they find, which the host must know.
 _SIZED = (_aten.nonzero, _aten.masked_select, _aten._unique2, _aten.unique_dim)
@@ -85,9 +85,8 @@ class Accelerator(TorchDispatchMode):
     def wait(self, what):
         """Count that the host waits, and where."""
         frames = traceback.extract_stack()
-        ours = [f for f in frames if Path(f.filename).is_relative_to(_PROGRAM)]
-        theirs = [f for f in frames if Path(f.filename).is_relative_to(_TRANSFORMERS)]
-        found = (theirs or ours or frames)[-1]
+        ours = [f for f in frames if any(map(Path(f.filename).is_relative_to, _PROGRAMS))]
+        found = (ours or frames)[-1]
         self.waits[f"{what}: {Path(found.filename).name}:{found.lineno} ({found.name})"] += 1
 
     def _copy(self, func, args, kwargs):

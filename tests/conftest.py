@@ -47,6 +47,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def no_hub_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would ask the hub fails at once, as it does without a network."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("tests ask no hub")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", refuse)
+    choice = sys.modules.get("tunesmith.runs.model_choice")
+    if choice is not None:
+        monkeypatch.setattr(choice, "get_hf_file_metadata", refuse)
+
+
+@pytest.fixture(autouse=True)
 def few_base_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few and short texts to retain a base by: a tiny one has nothing to say."""
     monkeypatch.setattr("tunesmith.runs.base_texts.TEXTS", 6)

@@ -1,18 +1,21 @@
 """Pairs of a family and a variant, chosen so that each trait of one meets each of the other."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import product
 
 from pydantic import BaseModel
 
-from tests.families import TRAITS
+from tests.families import TRAITS, fits
 
 SIZES = {"rank", "alpha", "tokens"}  # of which one value is as good as another
 
 
 def covering(
-    ones: Mapping[str, Collection[str]], others: Mapping[str, Collection[str]]
+    ones: Mapping[str, Collection[str]],
+    others: Mapping[str, Collection[str]],
+    *,
+    meet: Callable[[str, str], bool] = lambda one, other: True,
 ) -> list[tuple[str, str]]:
     """Few pairs in which every name occurs, and every trait of one with every trait of another.
 
@@ -20,11 +23,13 @@ def covering(
     layers with a pattern of ranks, a tied head with new weights. A second pair with the same two
     traits asks the same question again, so that the whole product costs much and finds nothing
     more. A trait that only one family has meets every trait of the variants there. The choice is
-    greedy, the same in every process, and prefers names that were chosen seldom.
+    greedy, the same in every process, and prefers names that were chosen seldom. ``meet`` says
+    which names can be a pair.
     """
     asks = {
         (one, other): {*product(ones[one], others[other]), ("one", one), ("other", other)}
         for one, other in product(ones, others)
+        if meet(one, other)
     }
     open_, used, chosen = set().union(*asks.values()), Counter(), []
     while open_:
@@ -43,11 +48,13 @@ def pairs(
 ) -> list[tuple[str, str]]:
     """A covering of families and settings of methods, for ``("family", "variant")``.
 
+    A method is only for families that have what it trains.
     ``only`` are the traits of families that the variants can meet in what is tested, where not all.
     """
     return covering(
         family_traits(families, only=only),
         {name: traits(settings) for name, settings in variants.items()},
+        meet=lambda family, variant: fits(family, variants[variant]),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import BaseModel
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from tunesmith.core.progress import SILENT
@@ -27,6 +28,8 @@ SHAPE = {
 # Window shorter than a document, caps near 1, multipliers other than 1, head width other than
 # D / H, tied and untied heads.
 WINDOWED = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
+HYBRID = ["linear_attention", "full_attention", "linear_attention"]
+EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 24}
 FAMILIES: dict[str, dict[str, object]] = {
     "llama": {"tie_word_embeddings": False, "head_dim": 12, "attention_bias": True},
     "qwen2": {
@@ -108,6 +111,64 @@ FAMILIES: dict[str, dict[str, object]] = {
         "tie_word_embeddings": False,
         "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
     },
+    "qwen3_5_text": {
+        "tie_word_embeddings": True,
+        "head_dim": 12,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10_000.0,
+            "partial_rotary_factor": 0.5,
+        },
+        "layer_types": HYBRID,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 8,
+        "linear_key_head_dim": 6,
+        "linear_value_head_dim": 5,
+    },
+    "granitemoehybrid": {
+        "tie_word_embeddings": True,
+        "num_local_experts": 0,
+        "layer_types": HYBRID,
+        "shared_intermediate_size": 48,
+        "mamba_n_heads": 4,
+        "mamba_n_groups": 2,
+        "mamba_d_head": 16,
+        "mamba_d_state": 8,
+        "mamba_chunk_size": 4,
+        "embedding_multiplier": 3.0,
+        "logits_scaling": 2.5,
+        "residual_multiplier": 0.7,
+        "attention_multiplier": 0.6,
+    },
+    "mixtral": {"tie_word_embeddings": False, "head_dim": 12, "sliding_window": 4, **EXPERTS},
+    "qwen3_moe": {
+        "tie_word_embeddings": False,
+        "head_dim": 12,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 24,
+        "use_sliding_window": True,
+        "sliding_window": 4,
+        "norm_topk_prob": True,
+    },
+    "olmoe": {"tie_word_embeddings": False, **EXPERTS, "num_experts": 4, "clip_qkv": 0.9},
+    "granitemoe": {
+        "tie_word_embeddings": True,
+        "embedding_multiplier": 3.0,
+        "logits_scaling": 2.5,
+        "residual_multiplier": 0.7,
+        "attention_multiplier": 0.6,
+        **EXPERTS,
+    },
+    "gpt_oss": {
+        "tie_word_embeddings": False,
+        "head_dim": 12,
+        "sliding_window": 4,
+        "swiglu_limit": 0.8,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
+        **WINDOWED,
+        **EXPERTS,
+    },
 }
 # What meets a variant of a method, beside what the table of families says.
 TRAITS = {
@@ -119,13 +180,24 @@ TRAITS = {
     )
     for family, settings in FAMILIES.items()
 }
+STATES = [family for family in FAMILIES if "recurrent state" in TRAITS[family]]
+KEYED = [family for family in FAMILIES if family not in STATES]  # with keys in every layer
+
+
+def fits(family: str, settings: BaseModel) -> bool:
+    """Whether a base of the family has what the method trains."""
+    if settings.kind == "p-tuning":
+        return family in KEYED
+    return "experts" in TRAITS[family] or not getattr(settings, "target_parameters", ())
 
 
 def tiny_model(family: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> PreTrainedModel:
     """A random model with transformers' eager attention; large weights, so that errors show."""
     torch.manual_seed(seed)
     config = AutoConfig.for_model(family, **{**SHAPE, **FAMILIES[family]})
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_config(
+        config, attn_implementation="eager", experts_implementation="eager"
+    )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
@@ -151,7 +223,7 @@ def four_bit_model(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
 class _Float64Torch:
     """torch, but its float32 is float64: transformers' own fp32 steps become exact."""
 
-    float32 = torch.float64
+    float32 = float = torch.float64
 
     def __getattr__(self, name):
         return getattr(torch, name)

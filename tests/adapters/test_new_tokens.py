@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.adapters.test_store import assert_same_logits
 from tests.families import FAMILIES, tiny_model
 from tunesmith.adapters import store
 from tunesmith.config.methods import LoraSettings
@@ -53,7 +54,7 @@ def test_peft_gives_the_same_logits_and_we_read_ours_back(family, tmp_path):
     mine = ours(engine, "a")
     store.save(tmp_path / "adapter", adapter, engine, base="tiny")
     model = peft.PeftModel.from_pretrained(roomy(family), tmp_path / "adapter")
-    torch.testing.assert_close(mine, theirs(model), rtol=1e-5, atol=1e-5)
+    assert_same_logits(mine, theirs(model))
     again = prepare_(tiny_model(family, torch.float32))
     store.load(again, tmp_path / "adapter", name="b")
     assert torch.equal(ours(again, "b"), mine)
@@ -80,7 +81,7 @@ def test_we_give_the_same_logits_with_tokens_that_peft_trained(family, tmp_path)
     model.save_pretrained(tmp_path, save_embedding_layers=False)
     engine = prepare_(tiny_model(family, torch.float32))
     store.load(engine, tmp_path, name="b")
-    torch.testing.assert_close(ours(engine, "b"), expected, rtol=1e-5, atol=1e-5)
+    assert_same_logits(ours(engine, "b"), expected)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.covering import FAMILY_TRAITS, covering, pairs
-from tests.families import FAMILIES, tiny_model
+from tests.covering import covering, family_traits, pairs
+from tests.families import FAMILIES, TRAITS, tiny_model
 from tests.variants import FOUR_BIT, attach, engine_for
 from tests.variants import VARIANTS as ALL
 from tunesmith.adapters import store
@@ -33,6 +33,17 @@ VARIANTS = {
     "lora+": LoraSettings(rank=3, alpha=7, loraplus_lr_ratio=16),
     "olora": LoraSettings(rank=3, alpha=7, init="olora"),
     "olora, rslora": LoraSettings(rank=4, alpha=2.5, init="olora", rslora=True),
+    "experts": LoraSettings(rank=3, alpha=7, target_parameters=["gate_up_proj", "down_proj"]),
+    "one stack, rslora": LoraSettings(
+        rank=4,
+        alpha=3.5,
+        rslora=True,
+        targets=["model.layers.1.*"],
+        target_parameters=["*.layers.2.*.down_proj"],
+        rank_pattern={"down_proj": 2},
+        alpha_pattern={"*.layers.2.*": 5},
+    ),
+    "experts alone": LoraSettings(rank=2, targets=[], target_parameters=["*.experts.*"]),
     "pissa, dora": LoraSettings(rank=3, init="pissa", dora=True, alpha_pattern={"o_proj": 5}),
 }
 PEFTS = {  # what PEFT is asked for besides
@@ -41,7 +52,9 @@ PEFTS = {  # what PEFT is asked for besides
     "rslora": ("use_rslora",),
     "dora, rslora": ("use_dora", "use_rslora"),
 }
-PEFT_PAIRS = covering(FAMILY_TRAITS, {how: asked or ("plain",) for how, asked in PEFTS.items()})
+PEFT_PAIRS = covering(
+    family_traits(FAMILIES), {how: asked or ("plain",) for how, asked in PEFTS.items()}
+)
 QUANTISED = {name: ALL[name] for name in FOUR_BIT}
 
 
@@ -118,10 +131,12 @@ def test_an_adapter_is_saved_in_the_format_asked_for(dtype, tmp_path):
 
 @pytest.mark.parametrize(("family", "how"), PEFT_PAIRS)
 def test_we_give_the_same_logits_with_an_adapter_that_peft_made(family, how, tmp_path):
+    # of some families PEFT takes the experts too, to which DoRA does not apply
+    has_experts = "experts" in TRAITS[family]
     config = peft.LoraConfig(
         r=4,
         lora_alpha=6,
-        target_modules="all-linear",
+        target_modules=["q_proj", "o_proj"] if has_experts else "all-linear",
         rank_pattern={"o_proj": 2},
         alpha_pattern={r"layers\.1\..*": 3},
         **dict.fromkeys(PEFTS[how], True),
@@ -133,6 +148,40 @@ def test_we_give_the_same_logits_with_an_adapter_that_peft_made(family, how, tmp
     model.save_pretrained(tmp_path)
     engine = prepare_(tiny_model(family, torch.float32))
     store.load(engine, tmp_path, name="b")
+    assert_same_logits(ours(engine, "b"), expected)
+
+
+PARAMETERS = {
+    "all": ["experts.gate_up_proj", "experts.down_proj"],
+    "down": ["experts.down_proj"],
+    "last names": ["gate_up_proj", "down_proj"],
+    "up and router": ["experts.gate_up_proj", "router.weight", "gate.weight"],
+}
+
+
+@pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern keys")
+@pytest.mark.parametrize("named", PARAMETERS)
+@pytest.mark.parametrize("family", [f for f in FAMILIES if "experts" in TRAITS[f]])
+def test_we_give_the_same_logits_with_experts_that_peft_trained(family, named, tmp_path):
+    linear = named in ("all", "up and router")
+    config = peft.LoraConfig(
+        r=4,
+        lora_alpha=6,
+        target_modules="all-linear" if linear else [],
+        target_parameters=PARAMETERS[named],
+        rank_pattern={"down_proj": 3},
+        # not the other stack: PEFT may add a pattern for that, and sorts them when it saves
+        alpha_pattern={r"layers\.1\..*\.(down|q)_proj": 3},
+        use_rslora=named == "down",
+        init_lora_weights=False,
+        task_type="CAUSAL_LM",
+    )
+    model = peft.get_peft_model(tiny_model(family, torch.float32), config)
+    expected = theirs(model)
+    model.save_pretrained(tmp_path)
+    engine = prepare_(tiny_model(family, torch.float32))
+    store.load(engine, tmp_path, name="b")
+    assert not torch.allclose(ours(engine, None), expected, atol=1e-2)
     assert_same_logits(ours(engine, "b"), expected)
 
 

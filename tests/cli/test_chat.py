@@ -174,8 +174,8 @@ def loaded(replace_module):
             if self.top_p == 0:
                 raise ValueError("top_p 0 must be above 0")
 
-    def open_chat(found, *, sampling, seed, system, force):
-        asked.update(found=found, sampling=sampling, seed=seed, system=system, force=force)
+    def open_chat(found, *, sampling, seed, force, **words):
+        asked.update(found=found, sampling=sampling, seed=seed, force=force, **words)
         return EchoBelow(*found.participants)
 
     replace_module("tunesmith.conversation.chat", open_chat=open_chat)
@@ -199,6 +199,17 @@ def test_flags_reach_the_sampling_and_the_rest_keeps_its_defaults(loaded, lines,
     sampling = loaded["sampling"]
     assert (sampling.temperature, sampling.top_p, sampling.max_new_tokens) == (0.7, 1.0, 9)
     assert (loaded["seed"], loaded["system"]) == (3, "Be kind.")
+    assert loaded["options"] == {}
+
+
+def test_variables_of_the_template_are_read_as_values(loaded, lines, tunesmith):
+    lines()
+    asked = "enable_thinking=false,effort=high,budget=5"
+    assert tunesmith("chat", "--template-options", asked).status == 0
+    assert loaded["options"] == {"enable_thinking": False, "effort": "high", "budget": 5}
+    ended = tunesmith("chat", "--template-options", "thinking")
+    assert ended.status == 2
+    assert "`thinking` is no variable with a value" in ended.err
 
 
 def test_sampling_that_cannot_be_is_wrong_usage(loaded, lines, tunesmith):

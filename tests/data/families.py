@@ -22,6 +22,16 @@ MISTRAL += ("[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]")
 DEEPSEEK = ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>")
 HARMONY = ("<|startoftext|>", "<|return|>", "<|start|>", "<|end|>", "<|message|>")
 HARMONY += ("<|channel|>", "<|call|>")
+GEMMA4 = ("<bos>", "<eos>", "<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|tool>", "<tool|>")
+GEMMA4 += ("<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>')
+GEMMA4 += ("<|think|>",)
+MINISTRAL = (*MISTRAL, "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[ARGS]", "[THINK]", "[/THINK]")
+SIDES = ("system", "developer", "user", "assistant")
+APERTUS = tuple(f"<|{who}_{edge}|>" for who in SIDES for edge in ("start", "end"))
+APERTUS += ("<s>", "</s>", "<|inner_prefix|>", "<|inner_suffix|>")
+APERTUS += ("<|tools_prefix|>", "<|tools_suffix|>")
+SEED = ("<seed:bos>", "<seed:eos>", "<seed:pad>", "<seed:tool_call>", "</seed:tool_call>")
+SEED += ("<seed:think>", "</seed:think>", "<seed:cot_budget_reflect>", "</seed:cot_budget_reflect>")
 PHI4 = ("<|im_start|>", "<|im_sep|>", "<|im_end|>", "<|endoftext|>")
 THINK = ("<think>", "</think>")
 CALLS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
@@ -61,6 +71,7 @@ class Family:
         )
 
 
+QWEN3_TOKENS = ("<|im_end|>", None, "<|im_end|>", CALLS + THINK)
 FAMILIES = {
     family.name: family
     for family in (
@@ -68,7 +79,7 @@ FAMILIES = {
         Family("llama3_1", LLAMA, "<|eot_id|>", LLAMA[0], "<|eot_id|>", split=LLAMA3_SPLIT),
         Family("llama3_2", LLAMA, "<|eot_id|>", LLAMA[0], "<|eot_id|>", split=LLAMA3_SPLIT),
         Family("qwen2_5", CHATML, "<|im_end|>", None, "<|im_end|>", CALLS),
-        Family("qwen3", CHATML, "<|im_end|>", None, "<|im_end|>", CALLS + THINK),
+        Family("qwen3", CHATML, *QWEN3_TOKENS, split=LLAMA3_SPLIT),
         Family("qwq", CHATML, "<|im_end|>", None, "<|im_end|>", CALLS + THINK),
         Family("gemma2", GEMMA, "<end_of_turn>", "<bos>", "<eos>"),
         Family("gemma3", GEMMA, "<end_of_turn>", "<bos>", "<eos>"),
@@ -77,7 +88,15 @@ FAMILIES = {
         Family("granite3_3", GRANITE, "<|end_of_text|>", None, "<|end_of_text|>"),
         Family("aya", AYA, "<|END_OF_TURN_TOKEN|>", "<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>"),
         Family("deepseek_r1_distill", DEEPSEEK, DEEPSEEK[1], DEEPSEEK[0], DEEPSEEK[1], THINK),
+        Family("smollm3", CHATML, "<|im_end|>", None, "<|im_end|>", THINK),
+        Family("qwen3_5_small", CHATML, *QWEN3_TOKENS, split=LLAMA3_SPLIT),
+        Family("gemma4", GEMMA4, "<turn|>", "<bos>", "<eos>"),
+        Family("granite4", GRANITE, "<|end_of_text|>", None, "<|end_of_text|>", CALLS),
+        Family("ministral3", MINISTRAL, "</s>", "<s>", "</s>"),
+        Family("seed_oss", SEED, "<seed:eos>", "<seed:bos>", "<seed:eos>"),
         Family("gpt_oss", HARMONY, "<|return|>", "<|startoftext|>", "<|return|>"),
     )
 }
+APERTUS_8B = Family("apertus", APERTUS, "<|assistant_end|>", "<s>", "<|assistant_end|>")
+QWEN3_5 = Family("qwen3_5", CHATML, *QWEN3_TOKENS, split=LLAMA3_SPLIT)
 PHI4_REASONING = Family("phi4_reasoning", PHI4, "<|im_end|>", "<|endoftext|>", "<|im_end|>", THINK)

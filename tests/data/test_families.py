@@ -5,17 +5,23 @@ Each family's own chat template, with its special tokens (`tests/data/families.p
 
 import functools
 import json
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
-from tests.data.families import FAMILIES, PHI4_REASONING
+from tests.data.families import APERTUS_8B, FAMILIES, PHI4_REASONING, QWEN3_5
 from tests.data.tiny import documents_of, is_clean, supervised_runs
 from tests.source import ROOT, SRC
+from tunesmith.core.errors import DataError
 from tunesmith.data.chat_format import study
+from tunesmith.data.chat_text import chat_text, with_options
+from tunesmith.data.chat_text import given as given_chat
 from tunesmith.data.rows import Conversation, Message, ToolCall
 from tunesmith.data.template import Rendering, render_each, render_prompt
 
@@ -28,8 +34,10 @@ EMPTY = "<think>\n\n</think>\n\n"
 FINAL = "<|channel|>final<|message|>"
 OPENS = {"qwen3": EMPTY, "qwq": "</think>\n\n", "deepseek_r1_distill": "</think>\n\n"}
 OPENS |= {"gpt_oss": FINAL}
-STRIPS = sorted(OPENS)  # these write an answer in another way once a later one follows
-TOGETHER = sorted(FAMILIES.keys() - OPENS.keys())
+# These write an answer in another way once a later one follows.
+STRIPS = sorted(OPENS.keys() | {"qwen3_5_small"})
+TOGETHER = sorted(FAMILIES.keys() - set(STRIPS))
+KEEPS = ("granite3_3", "smollm3", "seed_oss")  # the thinking of earlier answers
 SYSTEMLESS = "gemma2"
 
 CITY = {"city": "Zürich"}
@@ -48,7 +56,14 @@ TOOL = {
 }
 JSON_CALL = '{"name": "get_weather", "%s": {"city": "Zürich"}}'
 QWEN_CALL = f"<tool_call>\n{JSON_CALL % 'arguments'}\n</tool_call><|im_end|>"
+PARAMETERS = "<function=get_weather>\n<parameter=city>%sZürich%s</parameter>\n</function>\n"
+IN_LINES = PARAMETERS % ("\n", "\n")
 CALLS = {
+    "qwen3_5_small": f"<tool_call>\n{IN_LINES}</tool_call><|im_end|>",
+    "seed_oss": f"<seed:tool_call>\n{PARAMETERS % ('', '')}</seed:tool_call><seed:eos>",
+    "granite4": f"<tool_call>\n{JSON_CALL % 'arguments'}\n</tool_call><|end_of_text|>",
+    "ministral3": '[TOOL_CALLS]get_weather[ARGS]{"city": "Zürich"}</s>',
+    "gemma4": '<|tool_call>call:get_weather{city:<|"|>Zürich<|"|>}<tool_call|><|tool_response>',
     "llama3_1": JSON_CALL % "parameters" + "<|eot_id|>",
     "llama3_2": JSON_CALL % "parameters" + "<|eot_id|>",
     "qwen2_5": QWEN_CALL,
@@ -59,6 +74,9 @@ CALLS = {
     '{"city": "Zürich"}<|call|>',
 }
 THOUGHT = {
+    "smollm3": "<think>\nhm, 42\n</think>\n\n",
+    "seed_oss": "<seed:think>hm, 42</seed:think>\n",
+    "gemma4": "<|channel>thought\nhm, 42\n<channel|>",
     "qwen3": "<think>\nhm, 42\n</think>\n\n",
     "qwq": "hm, 42\n</think>\n\n",
     "deepseek_r1_distill": "hm, 42\n</think>\n\n",
@@ -148,13 +166,13 @@ def test_thinking_of_each_answer_is_trained_and_stripped_from_those_before(name)
     end = FAMILIES[name].end
     assert trained(name, documents) == [[f"{first}a{end}"], [f"{second}b{end}"]]
     text = FAMILIES[name].tokenizer.decode(documents[1].row.ids)
-    assert ("hm, 41" in text) == (name == "granite3_3")
+    assert ("hm, 41" in text) == (name in KEEPS)
     noted = {note.code for note in documents[0].notes}
-    assert ("thinking_left_out" in noted) == (name != "granite3_3")
+    assert ("thinking_left_out" in noted) == (name not in KEEPS)
     assert "answers_apart" in noted
 
 
-@pytest.mark.parametrize("name", sorted(THOUGHT.keys() - {"gpt_oss"}))
+@pytest.mark.parametrize("name", sorted(each for each in THOUGHT if "</think>" in THOUGHT[each]))
 def test_thinking_may_stand_in_the_content(name):
     field = rendered(name, *talk("q"), Message("assistant", "a", thinking="hm, 42"), how=APART)
     content = Message("assistant", "<think>\nhm, 42\n</think>\n\na")
@@ -162,7 +180,7 @@ def test_thinking_may_stand_in_the_content(name):
     assert trained(name, inline) == trained(name, field)
 
 
-@pytest.mark.parametrize("name", sorted(FAMILIES.keys() - THOUGHT.keys()))
+@pytest.mark.parametrize("name", sorted(FAMILIES.keys() - THOUGHT.keys() - {"qwen3_5_small"}))
 def test_thinking_is_refused_where_the_template_has_no_place_for_it(name):
     thinking = Message("assistant", "a", thinking="hm")
     assert fault_of(name, *talk("q"), thinking).keys() == {("thinking_ignored", 7)}
@@ -349,3 +367,130 @@ def test_marks_of_a_template_agree_with_ours_but_for_headers_and_what_follows_th
     assert after.strip() in ("", "<|endoftext|>")
     assert each.row.ids[:first].tolist() == render_prompt(tokenizer, messages[:1])
     assert tokenizer.decode(each.row.ids[ours]).endswith(contents[1] + family.end)
+
+
+# ---- variables of templates, such as enable_thinking --------------------------------------------
+
+SWITCHED = {
+    "qwen3": ({"enable_thinking": False}, {"enable_thinking": True}),
+    "qwen3_5_small": ({"enable_thinking": True},),
+    "smollm3": ({"enable_thinking": False},),
+    "gemma4": ({"enable_thinking": True}, {"enable_thinking": False}),
+    "granite3_3": ({"thinking": True},),
+    "seed_oss": ({"thinking_budget": 0}, {"thinking_budget": 512}),
+    "gpt_oss": ({"reasoning_effort": "high"}, {"reasoning_effort": "low"}),
+}
+CALLED = [
+    {"role": "user", "content": "q"},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {
+                "type": "function",
+                "id": "abcdefghi",
+                "function": {"name": "get_weather", "arguments": CITY},
+            }
+        ],
+    },
+    {"role": "tool", "content": "22", "tool_call_id": "abcdefghi", "name": "get_weather"},
+]
+ASKED = [{"role": "user", "content": "q"}]
+
+
+@pytest.mark.parametrize("prompt", [False, True])
+@pytest.mark.parametrize(
+    ("name", "options"), [(name, each) for name in SWITCHED for each in SWITCHED[name]]
+)
+def test_a_template_with_options_writes_what_apply_chat_template_writes_with_them(
+    name, options, prompt
+):
+    tokenizer = FAMILIES[name].tokenizer
+    ours = with_options(tokenizer, options)
+    chats = [(ASKED, None), *([(ASKED, [TOOL]), (CALLED, [TOOL])] if name in CALLS else [])]
+    for messages, tools in chats:
+        how = {"tools": tools, "tokenize": False, "add_generation_prompt": prompt}
+        wanted = tokenizer.apply_chat_template(messages, **how, **options)
+        assert ours.apply_chat_template(messages, **how) == wanted
+        for own in SWITCHED[name]:  # who gives a value gets that
+            wanted = tokenizer.apply_chat_template(messages, **how, **own)
+            assert ours.apply_chat_template(messages, **how, **own) == wanted
+
+
+@pytest.mark.parametrize("name", SWITCHED)
+def test_options_change_the_prompt_and_the_answer_is_trained_behind_it(name):
+    (options, *_), family = SWITCHED[name], FAMILIES[name]
+    tokenizer = with_options(family.tokenizer, options)
+    assert render_prompt(tokenizer, talk("q")) != render_prompt(family.tokenizer, talk("q"))
+    if name in ("qwen3_5_small", "seed_oss"):  # these open or close the thinking in the prompt
+        return
+    row = Conversation(tuple(talk("qa")), "rows.jsonl", 7)
+    (each,) = documents_of(render_each(tokenizer, [row], study(tokenizer), APART))
+    assert each.faults == ()
+    prompt = render_prompt(tokenizer, talk("q"))
+    assert each.row.ids[: len(prompt)].tolist() == prompt
+    assert supervised_runs(tokenizer, each.row)[0].endswith("a" + family.end)
+
+
+def test_qwen3_5_trains_thinking_where_it_is_on_and_answers_where_it_is_off():
+    on, off = QWEN3_5.tokenizer, with_options(QWEN3_5.tokenizer, {"enable_thinking": False})
+    plain = Conversation(tuple(talk("qa")), "rows.jsonl", 7)
+    thought = Message("assistant", "a", thinking="hm, 42")
+    thinking = Conversation((*talk("q"), thought), "rows.jsonl", 7)
+
+    def document(tokenizer, row):
+        (found,) = documents_of(render_each(tokenizer, [row], study(tokenizer), APART))
+        return found
+
+    runs = supervised_runs(on, document(on, thinking).row)
+    assert runs == ["hm, 42\n</think>\n\na<|im_end|>"]
+    assert supervised_runs(off, document(off, plain).row) == ["a<|im_end|>"]
+    (fault,) = document(on, plain).faults
+    assert "--data.template_options enable_thinking=false" in fault.remedy
+    (fault,) = document(off, thinking).faults
+    assert "--data.template_options enable_thinking=true" in fault.remedy
+
+
+def test_apertus_is_refused_as_its_template_ends_the_last_answer_with_no_token():
+    row = Conversation(tuple(talk("qa")), "rows.jsonl", 7)
+    tokenizer = APERTUS_8B.tokenizer
+    (each,) = documents_of(render_each(tokenizer, [row], study(tokenizer), ROW))
+    assert [fault.code for fault in each.faults] == ["end_not_trained"]
+
+
+def test_a_variable_that_the_template_does_not_read_is_refused_with_the_nearest_one():
+    with pytest.raises(DataError, match="`enable_think`") as caught:
+        with_options(FAMILIES["qwen3"].tokenizer, {"enable_think": False})
+    assert "`enable_thinking`" in caught.value.remedy
+    with pytest.raises(DataError, match="reads no variable `reasoning`"):
+        with_options(FAMILIES["smollm2"].tokenizer, {"reasoning": True})
+
+
+NAMED = os.environ.get("TUNESMITH_TEMPLATES", "")
+FOLDERS = [Path(each) for each in NAMED.split(os.pathsep) if each]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FOLDERS, reason="TUNESMITH_TEMPLATES names no folder of a model")
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_masks_with_the_template_of_a_model_that_is_here(folder):
+    """For models whose licence keeps their template out of here: EXAONE, Command R7B, ..."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    chats = {(): talk("qa"), "thinking": talk("q"), "tools": talk("q")}
+    chats["thinking"] += [Message("assistant", "a", thinking="hm, 42")]
+    chats["tools"] += [Message("assistant", "", tool_calls=(CALL,))]
+    how = study(tokenizer)
+    takes = {"thinking": how.tools.takes_thinking, "tools": how.tools.takes_calls}
+    for kind, messages in chats.items():
+        if not takes.get(kind, True):
+            continue
+        tools = (TOOL,) if kind == "tools" else ()
+        row = Conversation(tuple(messages), "rows.jsonl", 7, tools=tools)
+        (each,) = documents_of(render_each(tokenizer, [row], how, APART))
+        assert each.faults == (), kind
+        first = int(np.flatnonzero(each.row.weights)[0])
+        assert each.row.ids[:first].tolist() == render_prompt(tokenizer, messages[:1], tools)
+        chat = given_chat(messages, tools, dialect=how.tools.dialect)
+        assert tokenizer.decode(each.row.ids).startswith(chat_text(tokenizer, chat)[:-8])
+        runs = supervised_runs(tokenizer, each.row)
+        assert ("a" in runs[0]) or CITY["city"] in runs[0]

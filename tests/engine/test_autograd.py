@@ -21,7 +21,7 @@ METHODS = {
     "dropout": LoraSettings(rank=3, dropout=0.3),
     "dora": LoraSettings(rank=3, dora=True, init="pissa"),
     "lora-fa": LoraSettings(rank=3, freeze_a=True),
-    "some layers": LoraSettings(rank=3, targets=["down_proj", "model.layers.1.*"]),
+    "some layers": LoraSettings(rank=3, targets=["*[no]_proj", "model.layers.1.*"]),  # down, o
     "full": FullSettings(),
     "prompt": PromptSettings(tokens=4),
     "p-tuning": PTuningSettings(tokens=4),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.families import FAMILIES, make_exact, tiny_model
+from tests.families import FAMILIES, KEYED, make_exact, tiny_model
 from tunesmith.engine.batch import Document, PackedBatch
 from tunesmith.engine.blocks import Kept, Learned, Span
 from tunesmith.engine.forward import prepare_
@@ -76,7 +76,7 @@ def test_a_chain_of_kept_and_computed_blocks_equals_the_whole_text(family):
     torch.testing.assert_close(got, whole[5:], rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYED)
 def test_learned_block_made_of_a_texts_own_keys_equals_that_text_in_front(family):
     engine = prepare_(tiny_model(family))
     front, back = tokens(4, 6), tokens(9, 7)

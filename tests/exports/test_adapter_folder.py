@@ -17,8 +17,9 @@ from tunesmith.engine.forward import prepare_
 from tunesmith.exports.adapter_folder import VLLM_RANKS, write_peft, write_vllm
 from tunesmith.methods import table
 
-PLAIN = {name: each for name, each in VARIANTS.items() if not each.dora}
-DORA = {name: each for name, each in VARIANTS.items() if each.dora}
+ALL = {name: each for name, each in VARIANTS.items() if not each.target_parameters}
+PLAIN = {name: each for name, each in ALL.items() if not each.dora}
+DORA = {name: each for name, each in ALL.items() if each.dora}
 
 
 def made(settings, into):
@@ -73,6 +74,17 @@ def test_b_stays_as_it_is_where_the_scale_can_be_said_in_whole_numbers(tmp_path)
         assert not rest.any()
 
 
+def test_terms_on_experts_are_refused_for_vllm_by_their_key(tmp_path):
+    engine = prepare_(tiny_model("gpt_oss", torch.float32))
+    adapter = table.attach(engine, VARIANTS["experts"], name="a")
+    store.save(tmp_path / "a", adapter, engine, base="tiny")
+    with pytest.raises(AdapterError, match=r"terms on experts or routers \(target_parameters\)"):
+        write_vllm(tmp_path / "a", tmp_path / "b")
+    write_peft(tmp_path / "a", tmp_path / "b")
+    again = store.load(prepare_(tiny_model("gpt_oss", torch.float32)), tmp_path / "b", name="b")
+    assert again.size == adapter.size
+
+
 @pytest.mark.parametrize("variant", DORA)
 def test_dora_is_refused_for_vllm_with_the_way_out(variant, tmp_path):
     made(DORA[variant], tmp_path / "a")
@@ -91,7 +103,7 @@ def test_ranks_above_and_methods_beside_lora_are_refused(tmp_path):
         write_vllm(tmp_path / "p", tmp_path / "out")
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", ALL)
 def test_the_folder_for_peft_computes_the_same_and_keeps_what_lies_beside(variant, tmp_path):
     expected = made(VARIANTS[variant], tmp_path / "a")
     (tmp_path / "a" / "tokenizer.json").write_text("{}")

@@ -15,7 +15,7 @@ from gguf import GGUFReader
 from transformers import AutoTokenizer
 
 from tests.adapters.test_store import VARIANTS, randomise
-from tests.exports.bases import FAMILIES, NOT_READ, base, plain
+from tests.exports.bases import BASES, FAMILIES, WITHOUT_READER, base, plain
 from tests.exports.test_gguf_adapter import adapter_over
 from tests.models.tiny import tiny_folder
 from tunesmith.adapters import merge
@@ -39,6 +39,7 @@ real = pytest.mark.skipif(find_python() is None, reason="llama-cpp-python is not
 WORDS = "hello 12 hell  ollie\n\tzz é 漢字 🙂 <b> end. Don't 3.14 l'hello".split(" ")  # noqa: SIM905
 TALKS = [
     *([Message("user", " ".join(WORDS[i:] + WORDS[:i]))] for i in range(len(WORDS))),
+    *([Message("user", " ".join(WORDS[i : i + 3]))] for i in range(19 - len(WORDS))),
     [
         Message("system", "hell"),
         Message("user", "he"),
@@ -46,7 +47,7 @@ TALKS = [
         Message("user", "o"),
     ],
 ]
-NEAR = 2e-3  # of the largest logit: llama.cpp rounds what it multiplies to f16
+NEAR = 3e-3  # of the largest logit: llama.cpp rounds what it multiplies to f16
 
 
 def here(folder, adapter=None, engine=None):
@@ -63,18 +64,23 @@ def assert_same(found, *, near=NEAR):
 
 @slow
 @real
-@pytest.mark.parametrize("name", FAMILIES | NOT_READ)
+@pytest.mark.parametrize("name", BASES)
 def test_llama_cpp_answers_as_the_base_does(name, tmp_path):
     folder = base(name, tmp_path / "base")
     written = write_model(folder, tmp_path / "m.gguf", number_format="f32")
-    assert_same(compare(here(folder), Artefact(written.path), TALKS, max_tokens=12))
+    found = compare(here(folder), Artefact(written.path), TALKS, max_tokens=12)
+    assert_same(found)  # all 20 answers, but for ties
 
 
 @slow
 @real
 @pytest.mark.parametrize(
     ("name", "variant"),
-    [*((name, "plain") for name in FAMILIES), ("llama", "patterns"), ("qwen3", "olora, rslora")],
+    [
+        *((name, "plain") for name in FAMILIES | WITHOUT_READER),
+        ("llama", "patterns"),
+        ("qwen3", "olora, rslora"),
+    ],
 )
 def test_llama_cpp_answers_as_base_and_adapter_do(name, variant, tmp_path):
     folder = base(name, tmp_path / "base")

@@ -6,26 +6,29 @@ import torch
 from gguf import GGUFReader, dequantize
 
 from tests.adapters.test_store import VARIANTS, randomise
-from tests.covering import FAMILY_TRAITS, covering, traits
-from tests.exports.bases import FAMILIES, base, kind_of, plain
+from tests.covering import covering, traits
+from tests.exports.bases import FAMILIES, WITHOUT_READER, base, kind_of, plain
+from tests.families import TRAITS
 from tests.models.tiny import interleave
 from tunesmith.adapters import store
 from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings
 from tunesmith.core.errors import AdapterError, ModelError
 from tunesmith.engine.forward import prepare_
+from tunesmith.exports import gguf_families
 from tunesmith.exports.gguf_model import write_adapter
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Words
 
 pytestmark = pytest.mark.usefixtures("home")
-PLAIN = [name for name, settings in VARIANTS.items() if not settings.dora]
+PLAIN = [n for n, each in VARIANTS.items() if not (each.dora or each.target_parameters)]
 PAIRS = covering(
-    {name: FAMILY_TRAITS[kind_of(name)] for name in FAMILIES},
+    {name: TRAITS[kind_of(name)] for name in FAMILIES | WITHOUT_READER},
     {name: traits(VARIANTS[name]) for name in PLAIN},
 )
 PIECES = {
     **{"q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output"},
     **{"gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down"},
+    **{"qkv_proj": "attn_qkv", "gate_up_proj": "ffn_up"},
 }
 
 
@@ -54,7 +57,9 @@ def expected(engine, name, kind, config):
     change = (term.scale * b @ a).numpy()
     piece = name.rpartition(".")[2]
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(piece)
-    return interleave(change, heads) if heads and kind in ("llama", "mistral") else change
+    return (
+        interleave(change, heads) if heads and gguf_families.FAMILIES[kind].interleaved else change
+    )
 
 
 @pytest.mark.parametrize(("name", "variant"), PAIRS)
@@ -116,9 +121,9 @@ def test_what_a_gguf_adapter_cannot_hold_is_refused_by_name(settings, words, nam
 def test_another_family_is_refused(tmp_path):
     from tests.models.tiny import tiny_folder
 
-    folder = tiny_folder(tmp_path / "base", "olmo2")
+    folder = tiny_folder(tmp_path / "base", "hyperclovax")
     adapter_over(folder, LoraSettings(rank=2), tmp_path / "a")
-    with pytest.raises(ModelError, match="'olmo2' cannot be written"):
+    with pytest.raises(ModelError, match="'hyperclovax' cannot be written"):
         write_adapter(tmp_path / "a", folder, tmp_path / "a.gguf")
 
 

@@ -7,14 +7,15 @@ import pytest
 import torch
 from gguf import GGMLQuantizationType, GGUFReader, dequantize
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
-from tests.covering import FAMILY_TRAITS, covering
+from tests.covering import covering
 from tests.exports.bases import FAMILIES, base, kind_of, plain
+from tests.families import TRAITS
 from tests.models.tiny import edit_json, tiny_folder
 from tunesmith.core import files
 from tunesmith.core.errors import ModelError, RunError
-from tunesmith.exports import gguf_model
+from tunesmith.exports import gguf_families, gguf_model
 from tunesmith.exports.gguf_model import write_model
 from tunesmith.models import gguf
 from tunesmith.models.gguf import same_tokenizer
@@ -22,7 +23,7 @@ from tunesmith.models.gguf import same_tokenizer
 pytestmark = pytest.mark.usefixtures("home")
 IDS = torch.arange(40).reshape(1, 40) * 5 % 250
 PAIRS = covering(
-    {name: FAMILY_TRAITS[kind_of(name)] for name in FAMILIES},
+    {name: TRAITS[kind_of(name)] for name in FAMILIES},
     {number_format: [number_format] for number_format in ("f32", "f16", "bf16")},
 )
 
@@ -188,6 +189,37 @@ LOST = {
         {"query_pre_attn_scalar": 32, "attn_logit_softcapping": None},
         "attn_logit_softcapping = None",
     ),
+    "another rotation": (
+        "smollm3",
+        {"no_rope_layers": [1, 0], "layer_types": ["full_attention"] * 2},
+        "no_rope_layers = ",
+    ),
+    "exaone's windows": (
+        "exaone4",
+        {"sliding_window": 8, "layer_types": ["sliding_attention"] * 2},
+        "sliding_window = 8",
+    ),
+    "exaone's heads": (
+        "exaone4",
+        {"sliding_window": None, "head_dim": 32, "layer_types": ["full_attention"] * 2},
+        "head_dim = 32",
+    ),
+    "ernie's biases": ("ernie4_5", {"use_bias": True}, "use_bias = True"),
+    "a tied olmo": ("olmo2", {"tie_word_embeddings": True}, "tie_word_embeddings = True"),
+    "phi's window": ("phi3", {"sliding_window": 8}, "sliding_window = 8"),
+    "other yarn": (
+        "arcee",
+        {
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 1e4,
+                "factor": 4.0,
+                "beta_fast": 8.0,
+                "original_max_position_embeddings": 32,
+            }
+        },
+        "beta_fast = 8.0",
+    ),
     "a cap": ("gemma3_text", {"attn_logit_softcapping": 2.0}, "attn_logit_softcapping = 2.0"),
 }
 
@@ -202,11 +234,16 @@ def test_what_llama_cpp_has_no_place_for_is_refused_by_name(case, tmp_path):
     assert not (tmp_path / "m.gguf").exists()
 
 
-@pytest.mark.parametrize("family", ["olmo2", "granite", "phi3"])
-def test_another_family_is_refused_with_those_that_can_be_written(family, tmp_path):
-    folder = tiny_folder(tmp_path / "base", family)
-    with pytest.raises(ModelError, match=rf"'{family}' cannot be written .*; llama, mistral"):
-        write_model(folder, tmp_path / "m.gguf")
+@pytest.mark.parametrize(
+    ("family", "reason"),
+    [("hyperclovax", "no architecture with its multipliers"), ("opt", "was not compared")],
+)
+def test_another_family_is_refused_with_the_reason_and_those_that_can_be_written(
+    family, reason, tmp_path
+):
+    config = AutoConfig.for_model(family)
+    with pytest.raises(ModelError, match=rf"'{family}' cannot be .*{reason}.*\. llama, mistral"):
+        gguf_families.family_of(config, tmp_path)
 
 
 @pytest.mark.parametrize(("value", "named"), [(1e5, "which f16"), (float("nan"), "not finite")])

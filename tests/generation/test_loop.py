@@ -5,7 +5,7 @@ from itertools import groupby
 import pytest
 import torch
 
-from tests.families import FAMILIES, make_exact, tiny_model
+from tests.families import FAMILIES, STATES, make_exact, tiny_model
 from tunesmith.config import LoraSettings
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import Cancelled
@@ -100,9 +100,10 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it():
     assert {choose(scores, Sampling(temperature=1.0, top_p=0.1), g) for _ in range(50)} == {0}
 
 
-def test_a_session_keeps_what_it_read_and_answers_as_if_it_read_all_anew(monkeypatch):
+@pytest.mark.parametrize("family", ["gemma2", *STATES])
+def test_a_session_keeps_what_it_read_and_answers_as_if_it_read_all_anew(family, monkeypatch):
     make_exact(monkeypatch)
-    engine = prepare_(tiny_model("gemma2"))
+    engine = prepare_(tiny_model(family))
     session = ChatSession(engine, stop_ids=frozenset(), adapter=None, capacity=60)
     short = Sampling(max_new_tokens=5)
     first = list(PROMPTS[1].ids)
@@ -114,6 +115,37 @@ def test_a_session_keeps_what_it_read_and_answers_as_if_it_read_all_anew(monkeyp
         assert tuple(session.stream(ids, sampling=short, seed=0)) == expected
     with pytest.raises(TunesmithError, match="60"):
         list(session.stream([5] * 60, sampling=short, seed=0))
+
+
+@pytest.mark.parametrize("family", STATES)
+def test_a_session_returns_to_the_state_before_the_end_of_a_prompt(family, monkeypatch):
+    """As a template asks for that writes an answer otherwise where it is history."""
+    make_exact(monkeypatch)
+    engine = prepare_(tiny_model(family))
+    session = ChatSession(engine, stop_ids=frozenset(), adapter=None, capacity=90)
+    short, read = Sampling(max_new_tokens=5), []
+    hidden_states = Engine.hidden_states
+
+    def counted(engine, batch):
+        read.append(len(batch.ids))
+        return hidden_states(engine, batch)
+
+    first = list(range(3, 43))
+    again = [*first[:-3], 7, 8, 9, 10, 11]  # differs after what is kept
+    early = [*first[:20], *range(60, 84)]  # before it
+    late = [*early[:-1], 5, 6]
+    for ids, expected_reads in (
+        (first, [24, 16]),
+        (again, [2, 16]),
+        (early, [28, 16]),
+        (late, [1, 16]),
+    ):
+        (expected,) = answers(engine, [Prompt(tuple(ids))], sampling=short)
+        read.clear()
+        with monkeypatch.context() as counting:
+            counting.setattr(Engine, "hidden_states", counted)
+            assert tuple(session.stream(ids, sampling=short, seed=0)) == expected
+        assert read[:2] == expected_reads
 
 
 def test_a_draw_is_that_of_its_key_wherever_the_prompt_stands():

@@ -4,14 +4,15 @@ import pytest
 import torch
 
 from tests.covering import covering, family_traits
-from tests.variants import FOUR_BIT, SHAPES, VARIANTS, attach, engine_for
+from tests.families import STATES
+from tests.variants import EXPERTS, FOUR_BIT, SHAPES, VARIANTS, attach, engine_for, fits
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import generate
 from tunesmith.generation.sampling import Sampling
 
 IDS = ((71, 3, 90, 12, 33, 8, 60), (5, 9, 44))
 # How a family decodes is held to the contract of blocks; here a shared head matters, or none.
-TIES = family_traits(SHAPES, only=("tied", "untied"))
+TIES = family_traits([f for f in SHAPES if f != EXPERTS], only=("tied", "untied"))
 
 
 def answers(engine, prompts):
@@ -21,10 +22,18 @@ def answers(engine, prompts):
 
 
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize(("family", "four_bit"), covering(TIES, {False: ["16"], True: ["4"]}))
+@pytest.mark.parametrize(
+    ("family", "four_bit"),
+    [
+        *covering(TIES, {False: ["16"], True: ["4"]}),
+        *((family, False) for family in (EXPERTS, *STATES)),
+    ],
+)
 def test_a_mixed_batch_answers_as_each_alone(family, four_bit, tmp_path):
     names = [n for n in VARIANTS if n != "full" and (not four_bit or n in (*FOUR_BIT, "prompt"))]
-    names = [n for n in names if four_bit or n not in FOUR_BIT]
+    names = [n for n in names if (four_bit or n not in FOUR_BIT) and fits(family, n)]
+    if family in STATES:
+        names = [*{VARIANTS[n].kind: n for n in names}.values()]
     engine = engine_for(family, FOUR_BIT[0] if four_bit else "lora", tmp_path / "base")
     for number, name in enumerate(names):
         adapter = attach(engine, name, tmp_path / "base", name=name)

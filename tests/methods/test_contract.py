@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.covering import pairs
-from tests.families import FAMILIES, tiny_model
+from tests.families import FAMILIES, TRAITS, tiny_model
 from tests.variants import TEXT, VARIANTS, VIRTUAL, attach, engine_for
 from tunesmith.config.methods import FullSettings, LoraSettings
 from tunesmith.config.run import RECOMPUTE
@@ -29,9 +29,7 @@ def rows(adapter, count=3, seed=0):
 def base_digest(model, own=()):
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        digest.update(
-            name.encode() + tensor.detach().contiguous().view(torch.uint8).numpy().tobytes()
-        )
+        digest.update(name.encode() + tensor.detach().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -121,6 +119,18 @@ def test_full_keeps_fp32_masters_and_one_for_a_tied_head():
     loss_sum(engine.hidden_states(batch), batch, engine.head).backward()
     assert {p.grad.dtype for p in adapter.parameters.values()} == {torch.float32}
     assert sum("embed" in n or "head" in n for n in adapter.parameters) == 1
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if "experts" in TRAITS[f]])
+def test_full_trains_all_of_a_16_bit_mixture(family):
+    engine = prepare_(tiny_model(family, torch.bfloat16))
+    adapter = table.attach(engine, FullSettings())
+    batch = pack(rows(None))
+    loss_sum(engine.hidden_states(batch), batch, engine.head).backward()
+    unmoved = [n for n, p in adapter.parameters.items() if p.grad is None or not p.grad.any()]
+    assert not unmoved
+    assert {p.grad.dtype for p in adapter.parameters.values()} == {torch.float32}
+    assert not [name for name in adapter.decayed if "bias" in name]
 
 
 def test_rows_that_drop_share_no_beginning():

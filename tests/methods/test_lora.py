@@ -21,6 +21,8 @@ VARIANTS = {
     "olora, dora": LoraSettings(rank=3, alpha=5, init="olora", dora=True),
     "lora-fa": LoraSettings(rank=3, alpha=5, freeze_a=True),
     "lora+": LoraSettings(rank=3, alpha=5, loraplus_lr_ratio=4),
+    "experts": LoraSettings(rank=3, alpha=5, target_parameters=["gate_up_proj", "down_proj"]),
+    "routers": LoraSettings(rank=2, targets=["o_proj"], target_parameters=["*.weight"]),
     "qlora": LoraSettings(kind="qlora", rank=3, alpha=5),
     "loftq": LoraSettings(kind="qlora", rank=8, alpha=5, init="loftq"),
     "qlora, dora, pissa": LoraSettings(kind="qlora", rank=3, dora=True, init="pissa"),

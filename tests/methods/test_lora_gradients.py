@@ -5,22 +5,27 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.families import FAMILIES, make_exact, tiny_model
+from tests.families import FAMILIES, TRAITS, make_exact, tiny_model
 from tests.methods.test_contract import rows
 from tunesmith.adapters import store
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum
 from tunesmith.engine.pack import pack
 
+PARAMETERS = ["experts.gate_up_proj", "experts.down_proj", "router.weight"]
 
+
+@pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern keys")
 @pytest.mark.parametrize("dora", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loss_and_gradients_equal_pefts(family, dora, monkeypatch, tmp_path):
     make_exact(monkeypatch)
+    has_experts = "experts" in TRAITS[family]  # which have no DoRA in PEFT
     config = peft.LoraConfig(
         r=3,
         lora_alpha=5,
-        target_modules="all-linear",
+        target_modules=["q_proj", "o_proj"] if has_experts and dora else "all-linear",
+        target_parameters=PARAMETERS if has_experts and not dora else None,
         init_lora_weights=False,
         use_dora=dora,
         task_type="CAUSAL_LM",

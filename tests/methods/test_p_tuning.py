@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from tests.families import FAMILIES, make_exact, tiny_model
+from tests.families import KEYED, STATES, make_exact, tiny_model
 from tests.methods.test_contract import rows, states
 from tunesmith.config.methods import PTuningSettings
+from tunesmith.core.errors import ConfigError
 from tunesmith.engine.blocks import Learned
 from tunesmith.engine.forward import prepare_
 from tunesmith.methods import p_tuning, table
@@ -18,7 +19,7 @@ def attached(family, dtype, width=7):
     return engine, table.attach(engine, settings, name="a", seed=2)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYED)
 def test_gathered_gradients_equal_plain_autograd_through_the_mlp(family, monkeypatch):
     make_exact(monkeypatch)
     engine, adapter = attached(family, torch.float64)
@@ -41,6 +42,17 @@ def test_gathered_gradients_equal_plain_autograd_through_the_mlp(family, monkeyp
     before = parameter.grad.clone()
     adapter.gather()
     assert torch.equal(parameter.grad, before), "a gradient is counted once"
+
+
+@pytest.mark.parametrize("family", STATES)
+def test_a_base_with_a_recurrent_state_is_refused_with_the_layers(family):
+    engine = prepare_(tiny_model(family))
+    with pytest.raises(
+        ConfigError, match=r"a recurrent state instead in 2 of 3 layers \(0, 2\)"
+    ) as refused:
+        table.attach(engine, PTuningSettings(tokens=5), name="a")
+    assert "prompt" in refused.value.remedy
+    assert not engine.prefixes
 
 
 @pytest.mark.parametrize("width", [4, 400])

@@ -3,10 +3,12 @@
 from typing import get_args
 
 import pytest
+from transformers import AutoConfig
 
 from tunesmith.config.methods import first_kind, kind_named, method_notes, needs_four_bit
 from tunesmith.config.run import MethodSettings
 from tunesmith.data.quality.distribution import few_rows
+from tunesmith.engine import families
 from tunesmith.methods import table
 
 
@@ -42,3 +44,9 @@ def test_kinds_that_nobody_names_are_those_of_the_base():
     assert not needs_four_bit("of another program")
     assert table.row("of another program") is None
     assert table.METHODS[table.COMBINED_KIND].mergeable
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_the_rate_of_every_family_is_found_by_its_width(family):
+    width = AutoConfig.for_model(family).hidden_size
+    assert 0 < table.learning_rate("lora", 2 * width) < table.learning_rate("lora", width)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.covering import pairs
+from tests.families import STATES
 from tests.methods.test_contract import base_digest
 from tests.training.test_loop import resumed, run
 from tests.training.tiny import dataset, plan, tensors
@@ -29,7 +30,10 @@ def job_of(family, variant, tmp_path, *, run_folder, held=True):
     )
 
 
-@pytest.mark.parametrize(("family", "variant"), pairs(SHAPES, VARIANTS, only=TIES))
+@pytest.mark.parametrize(
+    ("family", "variant"),
+    [*pairs(SHAPES, VARIANTS, only=TIES), *zip(STATES, ("full", "prompt"), strict=True)],
+)
 def test_stopped_and_resumed_equals_unbroken_and_the_base_stays(family, variant, tmp_path):
     unbroken = job_of(family, variant, tmp_path, run_folder="a")
     before = base_digest(unbroken.engine.model)

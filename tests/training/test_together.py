@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.covering import covering, family_traits
-from tests.families import tiny_model
+from tests.families import STATES, tiny_model
 from tests.training.tiny import adam, dataset, plan, tensors
-from tests.variants import FOUR_BIT, SHAPES, VARIANTS, attach, engine_for
+from tests.variants import EXPERTS, FOUR_BIT, SHAPES, VARIANTS, attach, engine_for, fits
 from tunesmith.config import LoraSettings, TrainSettings
 from tunesmith.config.methods import PromptSettings, PTuningSettings
 from tunesmith.core.progress import Progress
@@ -24,7 +24,7 @@ from tunesmith.training.steps import micro_batches
 
 SETTINGS = {
     "rank 2": LoraSettings(rank=2),
-    "rank 9": LoraSettings(rank=9, targets=["q_proj", "down_proj"]),
+    "rank 9": LoraSettings(rank=9, targets=["q_proj", "o_proj"]),
     "dropout": LoraSettings(rank=4, dropout=0.3),
     "dora": LoraSettings(rank=3, dora=True, init="pissa"),
     "prompt": PromptSettings(tokens=3),
@@ -32,7 +32,8 @@ SETTINGS = {
 }
 # What a family computes is held alike in every packing by the contract of the engine; here it
 # matters whether the head is shared.
-TIES = family_traits(SHAPES, only=("tied", "untied"))
+TIES = family_traits([f for f in SHAPES if f != EXPERTS], only=("tied", "untied"))
+PLAIN_PAIRS = covering(TIES, {False: ["16"], True: ["4"]})
 
 
 def member(name, engine, folder, *, steps=6, **changes):
@@ -77,10 +78,21 @@ def test_together_each_adapter_trains_as_it_does_alone(family, budget, tmp_path)
     assert_each_as_alone(SETTINGS, engines, made)
 
 
+@pytest.mark.parametrize("family", STATES)
+def test_a_recurrent_state_is_that_of_each_adapters_own_documents(family, tmp_path):
+    def made(name, engine, folder):
+        return member(name, engine, tmp_path / folder, steps=2, tokens_per_micro_batch=60)
+
+    names = ["rank 2", "dropout", "prompt"]
+    engines = [prepare_(tiny_model(family, torch.float32)) for _ in range(1 + len(names))]
+    assert_each_as_alone(names, engines, made)
+
+
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize(("family", "four_bit"), covering(TIES, {False: ["16"], True: ["4"]}))
+@pytest.mark.parametrize(("family", "four_bit"), [*PLAIN_PAIRS, (EXPERTS, False)])
 def test_every_variant_trains_among_all_others_as_it_does_alone(family, four_bit, tmp_path):
     names = [n for n in VARIANTS if n != "full" and (n in FOUR_BIT) == four_bit]
+    names = [n for n in names if fits(family, n)]
 
     def made(name, engine, folder):
         number = list(VARIANTS).index(name)

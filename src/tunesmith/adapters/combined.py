@@ -203,7 +203,7 @@ def _targets(combination: Combination) -> list[str]:
 
 
 def _origin(combination: Combination) -> Origin | None:
-    """That of the first adapter that has one; kind and system message where all agree on them."""
+    """That of the first adapter that has one; kind and how rows were written where all agree."""
     origins = [source.origin for source in combination.sources]
     first = next((each for each in origins if each is not None), None)
     if first is None:
@@ -212,7 +212,15 @@ def _origin(combination: Combination) -> Origin | None:
     kind = kinds.pop() if len(kinds) == 1 else table.COMBINED_KIND
     systems = {each.system for each in origins if each is not None}
     system = first.system if len(systems) == 1 else None
-    return dataclasses.replace(first, base=portable_name(first.base), kind=kind, system=system)
+    options = [each.template_options for each in origins if each is not None]
+    alike = all(each == options[0] for each in options)
+    return dataclasses.replace(
+        first,
+        base=portable_name(first.base),
+        kind=kind,
+        system=system,
+        template_options=options[0] if alike else {},
+    )
 
 
 def _described(combination: Combination, errors: RelativeError) -> dict[str, object]:

@@ -64,7 +64,7 @@ class Origin:
     ``base`` is its short name, hub id, or its folder's name; ``sha256`` that of all its files and
     ``parts`` of ``models.hashes.PARTS``, empty as earlier versions wrote it. ``hub_id`` None: it
     is not known. ``system`` is the system message that its rows without one were trained under, if
-    any.
+    any, and ``template_options`` the variables of the chat template that rows were rendered with.
     """
 
     base: str
@@ -73,6 +73,7 @@ class Origin:
     hub_id: str | None = None
     parts: Mapping[str, str] = field(default_factory=dict)
     system: str | None = None
+    template_options: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def published(self) -> str:
@@ -89,6 +90,8 @@ def write_origin(folder: Path, origin: Origin | None, **more: object) -> None:
         values["method"] = {"kind": origin.kind}
         if origin.system:
             values["system"] = origin.system
+        if origin.template_options:
+            values["template_options"] = dict(origin.template_options)
     _write_own(folder, {**values, **more})
 
 
@@ -100,7 +103,8 @@ def read_origin(folder: Path) -> Origin | None:
         name, parts = str(base["name"]), dict(base.get("parts") or {})
         hub_id = base.get("hub_id") or hub_id_of(name)
         said = str(system) if system else None
-        return Origin(name, str(base["sha256"]), kind, hub_id, parts, said)
+        options = dict(values.get("template_options") or {})
+        return Origin(name, str(base["sha256"]), kind, hub_id, parts, said, options)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
@@ -109,6 +113,21 @@ def system_of(folder: Path) -> str | None:
     """The system message that the adapter or model in a folder was trained under; None without."""
     origin = read_origin(folder)
     return None if origin is None else origin.system
+
+
+def template_options_of(folder: Path) -> Mapping[str, object]:
+    """The chat template's variables that an adapter's rows were rendered with; none: {}."""
+    origin = read_origin(folder)
+    return {} if origin is None else origin.template_options
+
+
+def options_section(options: Mapping[str, object]) -> str:
+    """What a card says of the chat template's variables that an adapter was trained with."""
+    return (
+        "Its rows were rendered with these variables of the chat template. `tunesmith chat` sets "
+        "them; elsewhere give them to `apply_chat_template`, or as `chat_template_kwargs`.\n\n"
+        f"```json\n{json.dumps(dict(options), ensure_ascii=False)}\n```\n"
+    )
 
 
 def system_section(system: str) -> str:

@@ -1,7 +1,7 @@
 """Open a base for use, and attach adapters to it: what every workflow starts from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -9,8 +9,10 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from tunesmith.adapters import store
 from tunesmith.adapters.fit import Identity
+from tunesmith.adapters.folder import template_options_of
 from tunesmith.config.methods import AnyMethod
 from tunesmith.core.progress import SILENT, Progress
+from tunesmith.data.chat_text import with_options
 from tunesmith.engine.device import set_up
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.engine.trial import admit
@@ -31,7 +33,7 @@ class LoadedBase:
     tokenizers: dict[str, PreTrainedTokenizerBase] = field(default_factory=dict)
 
     def tokenizer(self, adapter: str | None) -> PreTrainedTokenizerBase:
-        """The base's tokenizer, or that of an adapter with tokens of its own."""
+        """The base's tokenizer, or that of an adapter with tokens or a template of its own."""
         return self.tokenizers.get(adapter or "", self.base.tokenizer)
 
 
@@ -79,6 +81,16 @@ def open_with_adapters(
     }
 
 
+def with_template_options(loaded: LoadedBase, options: Mapping[str, object]) -> LoadedBase:
+    """The same base, its chat template with these variables set, for its adapters as well.
+
+    Raises what ``with_options`` raises.
+    """
+    tokenizer = with_options(loaded.base.tokenizer, options)
+    own = {name: with_options(each, options) for name, each in loaded.tokenizers.items()}
+    return replace(loaded, base=replace(loaded.base, tokenizer=tokenizer), tokenizers=own)
+
+
 def open_skeleton(model: str, *, progress: Progress = SILENT) -> tuple[Path, Engine]:
     """The folder of a base, and its layers without their weights (on the meta device).
 
@@ -100,11 +112,16 @@ def attach_folder(
 ) -> Adapter:
     """Attach the adapter of a folder; one with tokens of its own brings its tokenizer.
 
+    It is asked through the chat template with the variables that it was trained with.
+
     Raises AdapterError as ``store.load`` does, and for an adapter that was trained over another
     base; with ``force`` not where only the names differ.
     """
     base = Identity(loaded.base.name, loaded.base.folder, trusted=force)
-    return attach_over_any(loaded, folder, name=name, base=base)
+    adapter = attach_over_any(loaded, folder, name=name, base=base)
+    if options := template_options_of(folder):
+        loaded.tokenizers[name] = with_options(loaded.tokenizer(name), options)
+    return adapter
 
 
 def attach_over_any(

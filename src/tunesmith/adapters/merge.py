@@ -28,6 +28,7 @@ from tunesmith.engine.forward import Engine, named_tensors
 from tunesmith.methods import table, token_rows
 from tunesmith.methods.adapter import Adapter, Changes
 from tunesmith.models.cache import folder_bytes
+from tunesmith.models.layout import as_stored
 from tunesmith.models.weights import TOKENIZER_FILES, read_weight, write_derived
 
 # The base that the adapter was trained on, dequantized where it is 4-bit, or what its folder
@@ -155,7 +156,7 @@ def save_changed(
         write_derived(
             source,
             into,
-            tensors=({name: tensor} for name, tensor in named),
+            tensors=(as_stored(engine.model, {name: tensor}) for name, tensor in named),
             dtype=dtype,
             config={"vocab_size": width} if width else {},
             skip=TOKENIZER_FILES if tokenizer else (),
@@ -191,6 +192,7 @@ def _bytes(engine: Engine, dtype: torch.dtype) -> int:
     """About what the merged tensors take, one format for all."""
     linears = engine.linears.values()
     numbers = sum(linear.in_features * linear.out_features for linear in linears)
+    numbers += sum(stack.weight.numel() for stack in engine.experts.values())
     numbers += engine.embedding.weight.numel() * (1 if engine.tied else 2)
     return numbers * dtype.itemsize
 

@@ -147,6 +147,8 @@ def _require_sum(folder: Path, config: Mapping[str, object], term: Term) -> None
     elif ids := token_rows.ids_of(config):
         own = pluralize(len(ids), "token")
         reason = f"it has trained rows for {own} of its own, which replace the base's rows"
+    elif config.get("target_parameters"):
+        reason = "it has terms on experts or routers (target_parameters), which are not combined"
     else:
         return
     raise AdapterError(f"{folder}: {reason}: two of them do not add up.", remedy=f"{remedy}.")

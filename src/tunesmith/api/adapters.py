@@ -1,5 +1,6 @@
 """`list_adapters`, `show_adapter`, `verify`: which adapters there are, and does one fit?"""
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ class AdapterShown(Outcome):
         if record.fault is not None:
             line(console, f"cannot be read: {record.fault}", style="red")
             return
-        score = record.score
+        score, options = record.score, record.template_options
         interval = ""
         if score and score.low is not None and score.high is not None and score.n:
             limits = f"{100 * score.low:.0f}..{100 * score.high:.0f}"
@@ -128,6 +129,7 @@ class AdapterShown(Outcome):
             *((name, str(value)) for name, value in settings.items()),
             ("goal", record.goal or ""),
             ("system prompt", record.system or ""),
+            ("template options", json.dumps(dict(options), ensure_ascii=False) if options else ""),
             ("data", record.data or ""),
             ("score", _score_text(record) + interval),
             ("from", record.origin),

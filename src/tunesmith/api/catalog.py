@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 NO_YES = ("no", "yes")
-MODEL_KEYS = ("name", "description", "licence", "cached", "folder", "bytes", "languages")
+MODEL_KEYS = (*("name", "description", "licence", "cached", "folder", "bytes", "languages", "fit"),)
 HUB_KEYS = (
     *("name", "hub_id", "parameters", "weight_bytes", "licence", "languages", "of_languages"),
-    *("gated", "family", "checked", "source"),
+    *("gated", "family", "fit", "checked", "source"),
 )
 HUB_TITLES = ("name", "weights", "runs here", "licence", "languages", "hub id")
 SHOWN_LANGUAGES = 8
@@ -67,7 +67,14 @@ class ModelList(Outcome):
             console.print(f"\nFetch one: tunesmith model pull {missing[0]}")
         console.print("\nOn the hub, where it can be reached (docs/languages.md):", style="bold")
         print_table(console, HUB_TITLES, rows=map(self._hub_row, self.hub), numbers=("weights",))
-        console.print("\n--model also takes a folder, a .gguf file, or any other hub id.")
+        known: list[Entry | HubBase] = [*self.models, *self.hub]
+        fit = [(each.name, each.fit) for each in known if each.fit]
+        console.print("\nWhat for, as far as it is measured or published:", style="bold")
+        print_facts(console, fit)
+        console.print(
+            "\n--model also takes a folder, a .gguf file, any other hub id, or auto: the first of "
+            "these that fits this machine and is published for the rows' language."
+        )
 
     def _hub_row(self, base: "HubBase") -> tuple[str, ...]:
         licence = f"{base.licence}{', gated' if base.gated else ''}"

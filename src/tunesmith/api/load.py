@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from tunesmith.api.settings import holding, is_named
 from tunesmith.api.show import Outcome
@@ -14,6 +14,7 @@ from tunesmith.core.numbers import pluralize
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tunesmith.config.settings import TemplateValue
     from tunesmith.conversation.chat import Chat as Below
     from tunesmith.conversation.chat import Reply as Reply
     from tunesmith.generation.sampling import Sampling
@@ -268,6 +269,7 @@ def chat(  # noqa: PLR0913  # one keyword for each setting
     *,
     adapters: Sequence[AdapterGiven] = (),
     system: str | None = None,
+    template_options: "Mapping[str, TemplateValue] | None" = None,
     temperature: float | None = None,
     top_p: float | None = None,
     max_new_tokens: int | None = None,
@@ -279,7 +281,8 @@ def chat(  # noqa: PLR0913  # one keyword for each setting
 
     Without a model the base is that of the first adapter, or the default model; the adapter
     `base` is the base itself. ``system`` None: the system message that the run was trained under
-    (`data.system`), if any; "": none. ``on_text`` receives the name of what is loaded.
+    (`data.system`), if any; "": none. ``template_options`` are variables of the chat template, such
+    as ``{"enable_thinking": False}``. ``on_text`` receives the name of what is loaded.
 
     >>> talk = ts.chat("runs/mine", adapters=["base"])  # doctest: +SKIP
     >>> talk("Hello")  # doctest: +SKIP
@@ -291,11 +294,15 @@ def chat(  # noqa: PLR0913  # one keyword for each setting
         require_known(target)
     found = locate(target, [str(place_of(each)) for each in adapters])
     # Heavy modules are imported after everything that can refuse at once.
+    from tunesmith.config.settings import read_template_options
     from tunesmith.conversation.chat import open_chat
 
     sampling = sampling_of(temperature, top_p=top_p, max_new_tokens=max_new_tokens)
     on_text(found.model)
-    below = open_chat(found, sampling=sampling, seed=seed, system=system, force=force)
+    options = cast("dict[str, TemplateValue]", read_template_options(dict(template_options or {})))
+    below = open_chat(
+        found, sampling=sampling, seed=seed, system=system, options=options, force=force
+    )
     return Dialogue(below, found.notes)
 
 

@@ -78,6 +78,7 @@ def show(
         )
     from tunesmith.core.files import replace_text
     from tunesmith.data.faults import refuse
+    from tunesmith.runs.model_choice import with_model
     from tunesmith.runs.show_data import show_data, show_page
 
     source = as_source(data)
@@ -85,6 +86,7 @@ def show(
         config_given(source, keywords) as config,
         working(on_event=on_event, progress=False) as work,
     ):
+        config = with_model(config, progress=work.progress)
         found = show_data(config, max_rows=rows, progress=work.progress)
     if not found.rows:
         refuse(found.faults)

@@ -145,9 +145,11 @@ def train(
             return _resume_text(folder or display.run_folder or _begun(config))
 
         with working(STOPPING, stopped=interrupted, on_event=on_event, progress=progress) as work:
+            from tunesmith.runs.model_choice import with_model
             from tunesmith.runs.run import resume_run, train_run
 
             if config is not None:
+                config = with_model(config, progress=work.progress)
                 summary = train_run(config, progress=work.progress)
             else:
                 assert folder is not None

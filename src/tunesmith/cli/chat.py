@@ -10,7 +10,7 @@ import typer
 from tunesmith.api.show import Outcome, sanitize
 from tunesmith.api.work import cancelling
 from tunesmith.cli.command import LONGEST_ANSWER, AsJson, command, refuse, say
-from tunesmith.core.errors import TunesmithError
+from tunesmith.core.errors import TunesmithError, UsageError
 from tunesmith.core.numbers import pluralize
 
 if TYPE_CHECKING:
@@ -116,6 +116,17 @@ class ChatPrompt:
             say(f"system prompt: {self._chat.system or self._chat.inserted_system or 'none'}")
 
 
+def _options(text: str | None) -> dict[str, str]:
+    """`a=b,c=d` by name."""
+    pairs = [part.partition("=") for part in text.split(",")] if text else []
+    if odd := next((name for name, equals, _ in pairs if not equals or not name.strip()), None):
+        raise UsageError(
+            f"`{odd}` is no variable with a value.",
+            remedy="Write --template-options NAME=VALUE, as in enable_thinking=false.",
+        )
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 @command
 def chat(  # noqa: PLR0913  # one parameter for each flag
     target: Annotated[
@@ -140,6 +151,14 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
             metavar="TEXT",
             help="System prompt; unless given, the one that the run was trained under "
             "(data.system). '': none of ours.",
+        ),
+    ] = None,
+    template_options: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Variables of the chat template, such as enable_thinking=false; unless given, "
+            "those that the run was trained with (data.template_options).",
         ),
     ] = None,
     temperature: Annotated[
@@ -173,6 +192,7 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
         target,
         adapters=adapter or (),
         system=system,
+        template_options=_options(template_options),
         temperature=temperature,
         top_p=top_p,
         max_new_tokens=max_new_tokens,

@@ -31,7 +31,8 @@ with_keys = functools.partial(
 )
 
 
-DATA = (*FILE_KEYS, "data.max_tokens", "data.document", "data.control_tokens", "data.system")
+ASKED = ("data.control_tokens", "data.system", "data.template_options")
+DATA = (*FILE_KEYS, "data.max_tokens", "data.document", *ASKED)
 SHOWN = (*DATA, "model", "trust_remote_code")
 LIMITS = ("data.overflow", "data.max_tokens", "data.drop")
 METHOD = ("method.kind", "train.epochs", "train.seed", "train.threads", "dtype", "device")

@@ -10,6 +10,7 @@ from tunesmith.config.settings import Settings, nested_models
 
 _FOUR_BIT = frozenset({"qlora"})
 OTHER_NAMES = {"prefix": "p-tuning"}
+TAKEN_STARTS = frozenset({"pissa", "olora", "loftq"})
 LEARNING_RATE_HELP = "peak learning rate, or auto: from the method and the width of the base"
 
 
@@ -76,12 +77,17 @@ class LoraSettings(Settings):
             "lora there, and about two points behind it on summaries and English reviews",
         ),
     }
-    init_words: ClassVar[frozenset[str]] = frozenset({"pissa", "olora", "loftq"})
+    init_words: ClassVar[frozenset[str]] = TAKEN_STARTS
     kind: Literal["lora", "qlora"] = "lora"
     rank: int = Field(16, ge=1, description="rank R of the term B A")
     alpha: float = Field(32.0, gt=0, description="scale numerator: the term counts alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of inputs of A that are dropped")
     targets: Targets = "all-linear"
+    target_parameters: tuple[str, ...] = Field(
+        (),
+        description="experts or routers by the last names of their parameters "
+        "(experts.gate_up_proj, experts.down_proj) or globs",
+    )
     rslora: bool = Field(False, description="scale by alpha / sqrt(rank) (arXiv 2312.03732)")
     rank_pattern: dict[str, int] = Field(
         {}, description="another rank for layers by last name or glob"
@@ -103,7 +109,7 @@ class LoraSettings(Settings):
         description="null, pissa, olora, loftq (for qlora), or a LoRA folder to continue from",
     )
 
-    _targets = field_validator("targets", mode="before")(_one_name_is_a_list)
+    _targets = field_validator("targets", "target_parameters", mode="before")(_one_name_is_a_list)
 
     @field_validator("new_tokens")
     @classmethod
@@ -125,6 +131,17 @@ class LoraSettings(Settings):
         if not all(0 < alpha < math.inf for alpha in value.values()):
             raise ValueError("every alpha must be a number above 0")
         return value
+
+    @model_validator(mode="after")
+    def _parameters_have_plain_terms(self) -> "LoraSettings":
+        """As in PEFT: the x of a stack of experts is not at hand where its term is added."""
+        asked = {"dropout": self.dropout > 0, "dora": self.dora, "init": self.init in TAKEN_STARTS}
+        if self.target_parameters and (odd := [key for key, is_set in asked.items() if is_set]):
+            raise ValueError(
+                f"{' and '.join(odd)} and target_parameters do not go together: terms on experts "
+                "are plain LoRA, as in PEFT; leave one of them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _loftq_needs_four_bit(self) -> "LoraSettings":

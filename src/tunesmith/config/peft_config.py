@@ -50,7 +50,7 @@ def method_of(config: PeftConfig) -> dict[str, object]:
         raise ConfigError(
             f"method: a PEFT configuration of type {kind} is not read.", remedy=REMEDY
         )
-    used = {*SAME, *IDLE, "target_modules", "init_lora_weights", "bias"}
+    used = {*SAME, *IDLE, "target_modules", "target_parameters", "init_lora_weights", "bias"}
     odd = [f"{key}={value!r}" for key, value in values.items() if key not in used and value]
     if values.get("bias") not in (None, "none"):
         odd.append(f"bias={values['bias']!r}")
@@ -69,6 +69,8 @@ def method_of(config: PeftConfig) -> dict[str, object]:
         )
     found = {ours: _plain(values[key]) for key, ours in SAME.items() if key in values}
     named = targets if isinstance(targets, str) else sorted(targets)
+    if parameters := values.get("target_parameters"):
+        found["target_parameters"] = sorted(parameters)
     return {"kind": "lora", **found, "targets": named, "init": STARTS[start]}
 
 

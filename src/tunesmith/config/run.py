@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.methods import LoraSettings, MethodSettings
-from tunesmith.config.settings import Settings
+from tunesmith.config.settings import Settings, TemplateOptions
 
 
 class DistillSettings(Settings):
@@ -138,6 +138,9 @@ class DataSettings(Settings):
     licence: str | None = Field(None, description="of the rows, as the adapter's card names it")
     system: str | None = Field(
         None, description="system message of rows without one, in training and when asked"
+    )
+    template_options: TemplateOptions = Field(
+        {}, description="variables of the chat template, as in enable_thinking=false"
     )
     drop: tuple[DropName, ...] = Field(
         (), description=f"rows to drop, which are counted: {', '.join(DROP_NAMES)}"
@@ -324,7 +327,10 @@ class RunConfig(Settings):
     """Everything a run needs; what is not given here is resolved and written beside the run."""
 
     goal: str | None = Field(None, description="one sentence: what the fine-tune is for")
-    model: str = Field("smollm2-135m-instruct", description="short name, folder, .gguf or hub id")
+    model: str = Field(
+        "smollm2-135m-instruct",
+        description="short name, folder, .gguf or hub id; auto: the best known one that fits here",
+    )
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         "auto", description="auto: bfloat16 where the hardware has it, else float16 on a GPU"
     )

@@ -1,11 +1,12 @@
 """The base of every settings model, the keys that one has, and what a user may write for each."""
 
 import difflib
+import json
 import types
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from tunesmith.config.peer_names import ours
 from tunesmith.core.errors import ConfigError
@@ -40,6 +41,27 @@ _TYPES_ASKED = {
     "mapping": "keys with values",
     "model": "keys with values",
 }
+
+
+def read_template_options(options: object) -> object:
+    """A chat template's variables, `false` and `5` of a command line as what they mean."""
+    if not isinstance(options, dict):
+        return options
+    if odd := [name for name in options if not str(name).isidentifier()]:
+        raise ValueError(f"`{odd[0]}` is no name of a variable")
+    return {name: _read(value) for name, value in options.items()}
+
+
+def _read(value: object) -> object:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+TemplateValue = bool | int | float | str
+TemplateOptions = Annotated[dict[str, TemplateValue], BeforeValidator(read_template_options)]
+"""Variables of a chat template, such as `enable_thinking`, with their values."""
 
 
 class TogetherError(ValueError):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tunesmith.adapters.loaded_base import LoadedBase, open_with_adapters
+from tunesmith.adapters.loaded_base import LoadedBase, open_with_adapters, with_template_options
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import ignore, never
@@ -192,15 +192,18 @@ def open_chat(
     sampling: Sampling,
     seed: int = 0,
     system: str | None = None,
+    options: Mapping[str, object] = {},
     force: bool = False,
 ) -> Chat:
     """Load what was located, and begin a conversation with each participant.
 
     ``system`` None: the system message that they were trained under, else the template's own; "":
-    none of ours. ``force`` is that of ``attach_folder``.
+    none of ours. ``options`` are variables of the chat template; an adapter has those that it was
+    trained with, unless another value is given. ``force`` is that of ``attach_folder``.
     """
     loaded, _ = open_with_adapters(
         found.model, found.adapters, four_bit=found.four_bit, force=force
     )
+    loaded = with_template_options(loaded, options)
     system = found.system if system is None else system
     return Chat(loaded, found.participants, sampling=sampling, seed=seed, system=system or None)

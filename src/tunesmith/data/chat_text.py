@@ -1,10 +1,13 @@
 """What a chat template is given, the text that it makes of it, and thinking inside a text."""
 
+import copy
+import difflib
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import (
@@ -159,6 +162,65 @@ def marked_text(tokenizer: Tokenizer, given: Given) -> tuple[str, list[tuple[int
         **tokenizer.special_tokens_map,
     )
     return texts[0], spans[0]
+
+
+AnyTokenizer = TypeVar("AnyTokenizer", bound=Tokenizer)
+_OWN = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
+_TAG = re.compile(r"{%.*?%}|{{.*?}}", re.DOTALL)
+_WORD = re.compile(r"\b[A-Za-z_]\w*\b")
+
+
+def with_options(tokenizer: AnyTokenizer, options: Mapping[str, object]) -> AnyTokenizer:
+    """The tokenizer, with a chat template in which these variables have these values.
+
+    The template itself sets them, so that they hold wherever it is rendered, in other programs
+    too; who gives `apply_chat_template` another value gets that. The tokenizer that was given is
+    not changed. Raises DataError for a variable that the template does not read.
+    """
+    if not options:
+        return tokenizer
+    template_of(tokenizer)
+    given = tokenizer.chat_template
+    templates = given if isinstance(given, dict) else {"": str(given)}
+    _require_read(options, templates.values())
+    head = "".join(
+        f"{{%- if {name} is not defined %}}{{%- set {name} = {_literal(value)} %}}{{%- endif %}}"
+        for name, value in options.items()
+    )
+    changed = {name: f"{head}{{#- -#}}{text}" for name, text in templates.items()}
+    found = copy.copy(tokenizer)  # the vocabulary is shared
+    found.chat_template = changed if isinstance(given, dict) else changed[""]
+    return found
+
+
+def _literal(value: object) -> str:
+    """A value as Jinja writes it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _require_read(options: Mapping[str, object], templates: Iterable[str]) -> None:
+    tags = "\n".join(tag for text in templates for tag in _TAG.findall(text))
+    read = set(_WORD.findall(tags)) - _OWN
+    if unread := sorted(set(options) - read):
+        near = difflib.get_close_matches(unread[0], read, n=1)
+        known = [name for name in KNOWN_OPTIONS if name in read]
+        raise DataError(
+            f"The model's chat template reads no variable `{unread[0]}`, which "
+            "data.template_options sets.",
+            remedy=f"Did you mean `{near[0]}`?"
+            if near
+            else f"It reads {', '.join(known)}."
+            if known
+            else "Leave it out: this template has no options that are known here.",
+            code="template_options",
+        )
+
+
+KNOWN_OPTIONS = (
+    *("enable_thinking", "thinking", "reasoning_effort", "thinking_budget", "model_identity"),
+    *("preserve_thinking", "keep_past_thinking"),
+)
+"""Variables of published templates, for a message."""
 
 
 def encode_marked(tokenizer: Tokenizer, text: str) -> list[int]:

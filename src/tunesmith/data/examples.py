@@ -115,6 +115,10 @@ def _prompt_misfit(example: Example, cut: Cut) -> Unrenderable:
         remedy = "Let the model's chat template end its prompt with other white space."
         if example.full[len(cut.prompt) :][:1].isspace():
             remedy = "Remove the white space at the start of the answer."
+        if cut.prompt.rstrip().endswith(OPEN):
+            remedy = "The prompt opens the thinking, and this answer has none: let the template "
+            remedy += "close it (--data.template_options enable_thinking=false), or write the "
+            remedy += "thinking into the row."
         what = f"{answer} joins the end of its prompt into other tokens, so training would see a "
         what += "prompt that the model never gets when it is asked."
         return Unrenderable("merged_with_prompt", what, remedy=remedy)

@@ -237,6 +237,7 @@ def _ignored(conversation: Conversation, chat_format: ChatFormat) -> Iterator[Fa
 
 OMITS = "the model's chat template leaves out"
 OTHER_MODEL = "Use a model whose chat template writes it, or say it in the content of a message."
+SWITCH = "turn it on where the template can (--data.template_options enable_thinking=true)."
 OR_OTHER = f"Or: {OTHER_MODEL}"
 NAMES = Note("names_left_out", "the chat template leaves the names of speakers out")
 THINKING = Note(
@@ -276,7 +277,7 @@ def left_out(conversation: Conversation, example: Example) -> tuple[list[Fault],
         thinking = message.thinking or split_thinking(message.content)[0]
         if not _has(text, thinking) and i in trained:
             what = f"{OMITS} the thinking of message {i + 1}."
-            problems.append(Fault("thinking_ignored", what, f"Remove the thinking. {OR_OTHER}"))
+            problems.append(Fault("thinking_ignored", what, f"Remove it, or {SWITCH} {OR_OTHER}"))
         elif not _has(text, thinking):
             notes.append(THINKING)
         if message.name and message.role != "tool" and not _has(text, message.name):

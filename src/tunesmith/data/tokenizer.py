@@ -38,6 +38,7 @@ class Tokenizer(Protocol):
     all_special_ids: Sequence[int]
     special_tokens_map: Mapping[str, str | Sequence[str]]
     added_tokens_decoder: Mapping[int, TokenOfText]
+    chat_template: str | dict[str, str] | None
 
     def __call__(self, text: Sequence[str], **options: bool) -> Mapping[str, list[list[int]]]: ...
 

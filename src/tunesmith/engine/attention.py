@@ -17,24 +17,14 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.autograd import Context, Gradients, apply
 from tunesmith.engine.batch import Document, PackedBatch, recomputes_activations
-from tunesmith.engine.blocks import Kept, KeyValueCache, Learned
-from tunesmith.engine.device import send
+from tunesmith.engine.blocks import Kept, Learned
+from tunesmith.engine.decode import Rule, decode
 
 NAME = "tunesmith_packed"
 BLOCK_ROWS = 256
 # Probabilities of longer rows are recomputed in backward instead of kept.
 KEEP_KEYS = 512
 IGNORED_ARGUMENTS = frozenset({"position_ids", "use_cache", "cache_position", "output_attentions"})
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """How a layer turns scores into probabilities."""
-
-    layer: int
-    scale: float
-    window: int | None
-    softcap: float | None
 
 
 def packed_attention(  # noqa: PLR0913  (the signature is transformers')
@@ -48,12 +38,14 @@ def packed_attention(  # noqa: PLR0913  (the signature is transformers')
     dropout: float = 0.0,
     sliding_window: int | None = None,
     softcap: float | None = None,
+    s_aux: Tensor | None = None,
     stream: PackedBatch | None = None,
     **others: object,
 ) -> tuple[Tensor, None]:
     """Transformers' attention interface over a stream: [1, H, T, Dh] -> [1, T, H, Dh].
 
-    Raises RuntimeError without a stream, ModelError for an argument it does not implement.
+    ``s_aux`` are the sinks [H]. Raises RuntimeError without a stream, ModelError for an argument it
+    does not implement.
     """
     if stream is None:
         raise RuntimeError("The base runs packed streams only; call tunesmith.engine.forward.")
@@ -64,7 +56,8 @@ def packed_attention(  # noqa: PLR0913  (the signature is transformers')
             f"{', '.join(unknown) or 'a mask, dropout or attention in both directions'}.",
             remedy="This model family is not supported yet.",
         )
-    rule = Rule(int(module.layer_idx), scaling, sliding_window, softcap)  # type: ignore[arg-type]
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    rule = Rule(layer, scaling, sliding_window, softcap, s_aux)
     out = attend(query[0], key[0], value[0], stream, rule)
     return out.transpose(0, 1)[None], None
 
@@ -79,7 +72,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> 
     if decoding:
         if len(decoding) != len(stream.documents) or (torch.is_grad_enabled() and q.requires_grad):
             raise RuntimeError("Decode rows do not share a stream with longer documents.")
-        return _decode(q, k, v, stream, rule)
+        return decode(q, k, v, stream, rule)
     blocks = {
         id(block): block
         for document in stream.documents
@@ -91,7 +84,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> 
     # A soft cap needs the scores in backward anyway; long rows would use too much memory.
     keys = 0 if rule.softcap is not None or recomputes_activations() else KEEP_KEYS
     plan = _Plan(stream, rule, order, keys)
-    return apply(_Attention, q, k, v, plan, *learned)
+    return apply(_Attention, q, k, v, plan, rule.sinks, *learned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +143,7 @@ def _cut(length: int, prefix: int, window: int | None, like: Tensor) -> Iterator
 
 def _probabilities(q: Tensor, k: Tensor, tile: _Tile, rule: Rule) -> tuple[Tensor, Tensor | None]:
     """Probabilities [G, rep * n, keys] of a tile from scaled queries and, with a soft cap, the
-    slope d scores / d products.
+    slope d scores / d products. The sinks' are a further column.
     """
     groups, rows, _ = q.shape
     scores = torch.bmm(q, k.transpose(1, 2))
@@ -161,6 +154,9 @@ def _probabilities(q: Tensor, k: Tensor, tile: _Tile, rule: Rule) -> tuple[Tenso
         scores.mul_(rule.softcap)
     n = tile.last - tile.first
     scores.view(groups, rows // n, n, -1)[..., tile.masked_from :] += tile.bias
+    if rule.sinks is not None:
+        sinks = rule.sinks.detach().to(scores.dtype).repeat_interleave(n).view(groups, rows, 1)
+        scores = torch.cat([scores, sinks], -1)
     return torch.softmax(scores, -1), slope
 
 
@@ -169,7 +165,13 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Context, q: Tensor, k: Tensor, v: Tensor, plan: _Plan, *learned: Tensor
+        ctx: Context,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        plan: _Plan,
+        sinks: Tensor | None,  # noqa: ARG004  (the rule holds them; autograd must see them)
+        *learned: Tensor,
     ) -> Tensor:
         stream, rule = plan.stream, plan.rule
         k, v = k.contiguous(), v.contiguous()
@@ -184,7 +186,8 @@ class _Attention(torch.autograd.Function):
                 seen = slice(tile.low, tile.high)
                 qt = _grouped(q[:, rows], len(k)) * rule.scale
                 p, _ = _probabilities(qt, keys[:, seen], tile, rule)
-                out[:, rows] = torch.bmm(p, values[:, seen]).view_as(out[:, rows])
+                weights = p[..., : tile.high - tile.low]  # without that of the sinks
+                out[:, rows] = torch.bmm(weights, values[:, seen]).view_as(out[:, rows])
                 if plan.keeps(tile):
                     kept.append(p)
         ctx.save_for_backward(q, k, v, *learned, *kept)
@@ -200,6 +203,8 @@ class _Attention(torch.autograd.Function):
         gq = torch.empty_like(q)
         gk, gv = torch.zeros_like(k), torch.zeros_like(v)
         g_learned = [torch.zeros_like(t) for t in learned]
+        wide = torch.promote_types(q.dtype, torch.float32)
+        g_sinks = None if rule.sinks is None else q.new_zeros(len(q), dtype=wide)
         for document in stream.documents:
             keys, values = _chain(document, k, v, rule.layer)
             targets = _targets(document, (gk, gv), g_learned, plan.order)
@@ -212,13 +217,18 @@ class _Attention(torch.autograd.Function):
                 else:
                     p, slope = _probabilities(qt, keys[:, seen], tile, rule)
                 gs = torch.bmm(gt, values[:, seen].transpose(1, 2))
+                if g_sinks is not None:
+                    gs = nn.functional.pad(gs, (0, 1))
                 gs = torch._softmax_backward_data(gs, p, -1, p.dtype)
+                if g_sinks is not None:
+                    g_sinks += gs[..., -1].reshape(len(q), -1).sum(1, dtype=g_sinks.dtype)
+                    gs, p = gs[..., :-1], p[..., :-1]
                 if slope is not None:
                     gs.mul_(slope)
                 gq[:, rows] = torch.bmm(gs, keys[:, seen]).mul_(rule.scale).view_as(gq[:, rows])
                 _add_(targets, tile.low, torch.bmm(gs.transpose(1, 2), qt), 0)
                 _add_(targets, tile.low, torch.bmm(p.transpose(1, 2), gt), 1)
-        return gq, gk, gv, None, *g_learned
+        return gq, gk, gv, None, g_sinks, *g_learned
 
 
 def _grouped(t: Tensor, groups: int) -> Tensor:
@@ -281,66 +291,3 @@ def _add_(
 def _is_decode_row(document: Document) -> bool:
     """One token after a kept history, itself kept: the shape of a generation step."""
     return len(document) == 1 and len(document.prefix) == 1 and _continues(document)
-
-
-@dataclass(frozen=True, slots=True)
-class _DecodePlan:
-    """What every layer with the same window does with B decode rows."""
-
-    cache: KeyValueCache
-    slots: Tensor  # [B]
-    past: Tensor  # [B]: the number of positions before each row
-    which: Tensor | slice  # the slots; a slice, which copies nothing, where they are 0..B-1
-    seen: slice  # positions that some row sees
-    bias: Tensor  # [B, 1, 1, keys]: -inf where a position may not be seen, else 0
-
-
-def _decode_plan(stream: PackedBatch, rule: Rule, like: Tensor) -> _DecodePlan:
-    """Made once per stream, window and number format."""
-    key = ("decode", rule.window, like.dtype)
-    if key not in stream.plans:
-        kept = [d.keep for d in stream.documents if d.keep is not None]
-        cache, slots = kept[0][0], [slot for _, slot in kept]
-        past = stream.positions
-        on_host = stream.on_host.positions
-        longest = int(on_host.max()) + 1
-        if longest > cache.capacity:
-            raise IndexError(f"position {longest} is beyond the cache's {cache.capacity}")
-        low = 0 if rule.window is None else max(0, int(on_host.min()) + 1 - rule.window)
-        index = torch.arange(low, longest, device=like.device)[None]
-        hidden = index > past[:, None]  # [B, keys]
-        if rule.window is not None:
-            hidden |= past[:, None] - index >= rule.window
-        bias = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
-        (at,) = send([torch.tensor(slots)], like.device)
-        stream.plans[key] = _DecodePlan(
-            cache=cache,
-            slots=at,
-            past=past,
-            which=slice(len(slots)) if slots == list(range(len(slots))) else at,
-            seen=slice(low, longest),
-            bias=bias.masked_fill_(hidden, -torch.inf)[:, None, None],
-        )
-    plan: _DecodePlan = stream.plans[key]
-    return plan
-
-
-def _decode(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> Tensor:
-    """One masked call for all decode rows: q [H, B, Dh] against their slots of one cache."""
-    heads, batch, width = q.shape
-    groups = len(k)
-    plan = _decode_plan(stream, rule, q)
-    keys, values = plan.cache.keys[rule.layer], plan.cache.values[rule.layer]
-    keys[plan.slots, :, plan.past] = k.transpose(0, 1)
-    values[plan.slots, :, plan.past] = v.transpose(0, 1)
-    seen_k, seen_v = keys[plan.which, :, plan.seen], values[plan.which, :, plan.seen]
-    rows = q.transpose(0, 1).reshape(batch, groups, heads // groups, width)
-    if rule.softcap is None:  # it reads the cache in place; products would copy it
-        out = nn.functional.scaled_dot_product_attention(
-            rows, seen_k, seen_v, attn_mask=plan.bias, scale=rule.scale
-        )
-    else:
-        scores = (rows * rule.scale) @ seen_k.transpose(2, 3)
-        scores.div_(rule.softcap).tanh_().mul_(rule.softcap).add_(plan.bias)
-        out = torch.softmax(scores, -1) @ seen_v
-    return out.reshape(batch, heads, width).transpose(0, 1)

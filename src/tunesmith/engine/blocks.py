@@ -1,7 +1,11 @@
-"""What may precede a document: keys and values shared, learned or kept, and virtual rows."""
+"""What may precede a document: keys and values shared, learned or kept, and virtual rows.
 
-from collections.abc import Sequence
+Layers with a recurrent state have that of the same tokens instead (`engine/state.py`).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 import torch
@@ -122,16 +126,89 @@ class Kept:
         return self.cache.read(layer, self.slot, self.length)
 
 
-class KeyValueCache:
-    """Keys and values of earlier calls: per layer two tensors [slots, G, capacity, Dh]."""
+class KeptStates:
+    """What one layer with a recurrent state keeps in each slot: its tensors, after ``lengths``.
 
-    def __init__(self, shape: tuple[int, int, int, int, int], *, like: Tensor) -> None:
-        """``shape`` is (L, slots, G, capacity, Dh); ``like`` gives dtype and device."""
-        layers, *one = shape
+    A state holds for the one length at which it was kept: it cannot be cut as keys can.
+    """
+
+    def __init__(self, shapes: Sequence[Sequence[int]], slots: int, *, like: Tensor) -> None:
+        """``shapes`` are those of one slot: the last inputs of a convolution, and the state."""
+        inputs, state = shapes
+        wide = torch.promote_types(like.dtype, torch.float32)
+        self.tensors = like.new_zeros(slots, *inputs), like.new_zeros(slots, *state, dtype=wide)
+        self.lengths: list[int | None] = [None] * slots
+        self._marked: dict[int, tuple[int, list[Tensor]]] = {}
+
+    def mark(self, slot: int) -> None:
+        """Keep the state that the slot holds now; later ones do not replace it."""
+        length = self.lengths[slot]
+        if length is not None:
+            self._marked[slot] = length, [tensor[slot].clone() for tensor in self.tensors]
+
+    def rewind_(self, slot: int, most: int) -> int:
+        """Bring back the state after at most ``most`` positions, and return how many; 0 for none.
+
+        The text may differ from there on, so that a state that was marked later is dropped.
+        """
+        length, (marked, tensors) = self.lengths[slot], self._marked.get(slot, (0, []))
+        if marked > most:
+            self.unmark(slot)
+            marked = 0
+        if length is not None and length <= most:
+            return length
+        if marked:
+            for tensor, kept in zip(self.tensors, tensors, strict=True):
+                tensor[slot] = kept
+            self.lengths[slot] = marked
+        return marked
+
+    def unmark(self, slot: int) -> None:
+        """Drop a slot's marked state: it begins with another text."""
+        self._marked.pop(slot, None)
+
+    def require(self, slot: int, length: int) -> None:
+        """Raise RuntimeError where a slot does not hold the state after ``length`` positions."""
+        if self.lengths[slot] != length:
+            raise RuntimeError(
+                f"slot {slot} holds the state after {self.lengths[slot]} positions; the state "
+                f"after {length} of them is needed, and can only be computed anew"
+            )
+
+    def copy_(self, slot: int, to: int, length: int) -> None:
+        """Copy a slot into another one; none where it holds the state after another length."""
+        for tensor in self.tensors:
+            tensor[to] = tensor[slot]
+        self.lengths[to] = length if self.lengths[slot] == length else None
+        self.unmark(to)
+
+
+class KeyValueCache:
+    """Keys and values of earlier calls: per layer two tensors [slots, G, capacity, Dh].
+
+    Layers without attention have no heads there; those with a recurrent state have ``states``.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int, int, int],
+        *,
+        like: Tensor,
+        keyless: Collection[int] = (),
+        states: Mapping[int, Sequence[Sequence[int]]] = MappingProxyType({}),
+    ) -> None:
+        """``shape`` is (L, slots, G, capacity, Dh); ``like`` gives dtype and device.
+
+        ``keyless``: layers without attention; ``states``: the shapes of a slot, by layer.
+        """
+        layers, slots, groups, self.capacity, width = shape
+        heads = [0 if layer in keyless else groups for layer in range(layers)]
         # Zeros, not empty: a hidden position counts 0 times its value, which must be a number.
-        self.keys = [like.new_zeros(one) for _ in range(layers)]
-        self.values = [like.new_zeros(one) for _ in range(layers)]
-        self.capacity = shape[3]
+        self.keys = [like.new_zeros(slots, count, self.capacity, width) for count in heads]
+        self.values = [like.new_zeros(slots, count, self.capacity, width) for count in heads]
+        self.states = {
+            layer: KeptStates(shapes, slots, like=like) for layer, shapes in states.items()
+        }
 
     def read(self, layer: int, slot: int, length: int) -> tuple[Tensor, Tensor]:
         """The first ``length`` positions of a slot, [G, length, Dh] each."""
@@ -141,6 +218,26 @@ class KeyValueCache:
         """Copy the first ``length`` positions of a slot into another one."""
         for tensor in (*self.keys, *self.values):
             tensor[to, :, :length] = tensor[slot, :, :length]
+        for states in self.states.values():
+            states.copy_(slot, to, length)
+
+    def mark(self, slot: int) -> None:
+        """Keep the states of a slot as they are now, so that ``rewind_`` can return to them."""
+        for states in self.states.values():
+            states.mark(slot)
+
+    def unmark(self, slot: int) -> None:
+        """Drop what was marked of a slot: it begins with another text."""
+        for states in self.states.values():
+            states.unmark(slot)
+
+    def rewind_(self, slot: int, most: int) -> int:
+        """How many of a slot's first ``most`` positions a document can begin with from now on.
+
+        All of them, but for recurrent states, which hold for one length, or for the marked one.
+        """
+        lengths = {states.rewind_(slot, most) for states in self.states.values()}
+        return most if not lengths else lengths.pop() if len(lengths) == 1 else 0
 
     def write_(self, layer: int, slot: int, start: int, block: tuple[Tensor, Tensor]) -> None:
         """Put keys and values [G, n, Dh] at positions start..start+n of a slot."""

@@ -67,6 +67,22 @@ FAMILIES: Mapping[str, Family] = {
     "ernie4_5": Family("ERNIE 4.5 0.3B", traits=("neighbours rotated",)),
     "arcee": Family("AFM 4.5B", traits=("plain feedforward",)),
     "apertus": Family("Apertus", traits=("plain feedforward", "query norm")),
+    "qwen3_5_text": Family(
+        "the text side of Qwen3.5",
+        traits=("query norm", "shifted norm", "partial rotary", "recurrent state"),
+    ),
+    "granitemoehybrid": Family(
+        "Granite 4.0 H 350M and 1B, Micro",
+        traits=("multipliers", "layers without rotary", "fused", "recurrent state"),
+        divisor="logits_scaling",
+    ),
+    "mixtral": Family("Mixtral 8x7B, 8x22B", "all layers", ("experts",)),
+    "qwen3_moe": Family("Qwen3 30B-A3B, 235B-A22B", "all layers", ("experts", "query norm")),
+    "olmoe": Family("OLMoE 1B-7B", traits=("experts", "query norm")),
+    "granitemoe": Family(
+        "Granite 3 1B-A400M, 3B-A800M", traits=("experts", "multipliers"), divisor="logits_scaling"
+    ),
+    "gpt_oss": Family("gpt-oss 20B, 120B", "some layers", ("experts", "sinks", "bias")),
 }
 """By transformers' model_type."""
 
@@ -122,6 +138,12 @@ def layer_windows(config: "PretrainedConfig") -> list[int | None]:
         return [config.sliding_window] * layers
     kinds = config.layer_types[:layers]
     return [config.sliding_window if kind == "sliding_attention" else None for kind in kinds]
+
+
+def keyless_layers(config: "PretrainedConfig") -> list[int]:
+    """The layers that keep a recurrent state of a text instead of its keys and values."""
+    kinds = getattr(config, "layer_types", None) or ()
+    return [layer for layer, kind in enumerate(kinds) if kind == "linear_attention"]
 
 
 def longest_safe_position(config: "PretrainedConfig") -> int | None:

@@ -16,11 +16,21 @@ from tunesmith.engine.attention import NAME
 from tunesmith.engine.batch import PackedBatch, within
 from tunesmith.engine.blocks import KeyValueCache, Prefix
 from tunesmith.engine.device import send
-from tunesmith.engine.families import Family, family_of, head_scores, longest_safe_position
+from tunesmith.engine.experts import NAME as EXPERTS
+from tunesmith.engine.experts import SeamExperts, seams_of
+from tunesmith.engine.families import (
+    Family,
+    family_of,
+    head_scores,
+    keyless_layers,
+    longest_safe_position,
+)
 from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.memory import Workspace
+from tunesmith.engine.mixers import Shape, reset_states_
+from tunesmith.engine.router import SeamRouter, routers_of
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
 
 
@@ -36,10 +46,23 @@ class Engine:
     softcap: float | None
     longest_position: int | None
     compute_dtype: torch.dtype
+    states: dict[int, tuple[Shape, Shape]]  # what layers with a recurrent state keep of a text
+    experts: dict[str, SeamExperts] = field(default_factory=dict)  # by parameter
+    routers: dict[str, SeamRouter] = field(default_factory=dict)  # by parameter
     vocabularies: dict[str, TokenRows] = field(default_factory=dict)  # by adapter
     prefixes: dict[str, Prefix] = field(default_factory=dict)  # by adapter
     workspace: Workspace = field(default_factory=Workspace)
     base_head_weight: Tensor | None = None  # as it was, where it is trained and retained
+
+    @property
+    def seams(self) -> dict[str, SeamLinear | SeamExperts | SeamRouter]:
+        """Where terms attach: linear layers by module, experts and routers by parameter."""
+        return {**self.linears, **self.parameters}
+
+    @property
+    def parameters(self) -> dict[str, SeamExperts | SeamRouter]:
+        """The seams of the experts and routers, in their order in the model."""
+        return {**self.experts, **self.routers}
 
     @property
     def tied(self) -> bool:
@@ -126,12 +149,23 @@ class Engine:
     def cache(self, slots: int, capacity: int) -> KeyValueCache:
         """An empty key/value cache for ``slots`` documents of up to ``capacity`` positions."""
         layers, groups, width = self._cache_shape()
-        like = torch.empty(0, dtype=self.compute_dtype, device=self.device)
-        return KeyValueCache((layers, slots, groups, capacity, width), like=like)
+        return KeyValueCache(
+            (layers, slots, groups, capacity, width),
+            like=torch.empty(0, dtype=self.compute_dtype, device=self.device),
+            keyless=keyless_layers(self.model.config),
+            states=self.states,
+        )
 
     def cache_bytes(self, capacity: int) -> int:
         """Bytes of a cache's slot of ``capacity`` positions."""
-        return 2 * math.prod(self._cache_shape()) * capacity * self.compute_dtype.itemsize
+        layers, groups, width = self._cache_shape()
+        layers -= len(keyless_layers(self.model.config))
+        size = self.compute_dtype.itemsize
+        states = sum(
+            math.prod(inputs) * size + math.prod(state) * max(size, torch.float32.itemsize)
+            for inputs, state in self.states.values()
+        )
+        return 2 * layers * groups * width * capacity * size + states
 
     def _cache_shape(self) -> tuple[int, int, int]:
         """Layers L, key heads G and head width Dh."""
@@ -167,7 +201,11 @@ def prepare_(
         if isinstance(module, nn.Linear) and module is not head:
             linears[name] = SeamLinear(module, name, len(linears))
             model.set_submodule(name, linears[name])
+    experts, routers = seams_of(model), routers_of(model)
+    if experts:
+        model.set_experts_implementation(EXPERTS)
     fuse_(model)
+    states = reset_states_(decoder)
     embedding = check_embedding(model.get_input_embeddings())
     return Engine(
         model=model,
@@ -178,6 +216,9 @@ def prepare_(
         softcap=scores.softcap,
         longest_position=longest_safe_position(model.config),
         compute_dtype=compute_dtype or head.weight.dtype,
+        states=states,
+        experts=experts,
+        routers=routers,
     )
 
 

@@ -3,6 +3,7 @@
 A module whose forward is written in another way than those of the table keeps its own.
 """
 
+import inspect
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any
@@ -115,19 +116,19 @@ def _activation(module: Any) -> str:
     return str(getattr(config, "hidden_activation", None) or config.hidden_act)
 
 
-def _same(forward: Callable[..., Any]) -> Hashable:
+def same_words(forward: Callable[..., Any]) -> Hashable:
     """What is equal where two forwards do the same in the same words, comments aside."""
-    code = forward.__code__
+    code = inspect.unwrap(forward).__code__
     return code.co_code, code.co_names, tuple(c for c in code.co_consts if not isinstance(c, str))
 
 
 # transformers repeats a family's code in the next family's file.
 FUSED: Mapping[Hashable, Forward] = {
-    _same(LlamaRMSNorm.forward): _plain_norm,
-    _same(Olmo2RMSNorm.forward): _plain_norm,
-    _same(Gemma2RMSNorm.forward): _gemma_norm,
-    _same(LlamaMLP.forward): _gated_mlp,
-    _same(Phi3MLP.forward): _phi3_mlp,
+    same_words(LlamaRMSNorm.forward): _plain_norm,
+    same_words(Olmo2RMSNorm.forward): _plain_norm,
+    same_words(Gemma2RMSNorm.forward): _gemma_norm,
+    same_words(LlamaMLP.forward): _gated_mlp,
+    same_words(Phi3MLP.forward): _phi3_mlp,
 }
 
 
@@ -135,7 +136,7 @@ def fuse_(model: nn.Module) -> int:
     """Give every module whose forward is written as a known one the fused one; returns how many."""
     count = 0
     for module in model.modules():
-        forward = FUSED.get(_same(type(module).forward))
+        forward = FUSED.get(same_words(type(module).forward))
         if forward is None:
             continue
         if forward in (_gated_mlp, _phi3_mlp) and _activation(module) not in _ACTIVATIONS:

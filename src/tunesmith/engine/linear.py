@@ -24,6 +24,7 @@ class SeamLinear(nn.Module):
         self.four_bit: FourBit | None = four_bit_of(linear)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.name, self.index = name, index
+        self.experts = None  # one matrix, unlike a stack
         self.terms: dict[str, Term] = {}
 
     def dense(self, dtype: torch.dtype | None = None) -> Tensor:

@@ -40,7 +40,8 @@ class Term:
     ``offset``, A0 and B0 of a start that is taken from W, is subtracted: s (B A - B0 A0). Where
     ``norms`` gives the norms [D_out] of the rows of W + s B A, o = output / norms, and they are
     constants in backward (DoRA, arXiv 2402.09353, section 4.3). With ``whole`` o scales the bias
-    too.
+    too. With ``experts`` E it belongs to a stack: A [E R, D_in] and B [D_out, R E] hold E products,
+    as PEFT has them, and ``cast`` gives [E, R, D_in] and [E, D_out, R].
     """
 
     a: nn.Parameter | None = None  # [R, D_in]
@@ -52,6 +53,7 @@ class Term:
     whole: bool = False
     offset: tuple[nn.Parameter, nn.Parameter] | None = None
     norms: Callable[["Term"], Tensor] | None = None
+    experts: int | None = None
     _norms: Tensor | None = None
     _cast: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
@@ -63,7 +65,7 @@ class Term:
     @property
     def rank(self) -> int:
         """R of what is trained; 0 without A and B."""
-        return 0 if self.a is None else len(self.a)
+        return 0 if self.a is None else len(self.a) // (self.experts or 1)
 
     def product(self) -> tuple[Tensor, Tensor]:
         """A [R', D_in] and B [D_out, R'] with the whole product; R' is 2 R with an offset."""
@@ -78,9 +80,15 @@ class Term:
     def cast(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """``product`` in ``dtype``, made once until the next ``refresh``."""
         if dtype not in self._cast:
-            a, b = self.product()
+            a, b = self.product() if self.experts is None else self.split()
             self._cast[dtype] = (a.to(dtype), b.to(dtype))
         return self._cast[dtype]
+
+    def split(self) -> tuple[Tensor, Tensor]:
+        """A [E, R, D_in] and B [E, D_out, R] of the experts."""
+        (a, b), experts = self.product(), self.experts or 1
+        split = b.view(len(b), -1, experts).permute(2, 0, 1).contiguous()
+        return a.view(experts, -1, a.shape[1]), split
 
     def refresh(self) -> None:
         """Forget the copies and renew the norms, after the masters changed."""

@@ -220,13 +220,17 @@ class _Trial:
 
     def _reached(self) -> str | None:
         engine = self._engine()
-        reached = {f"{name}.weight" for name in engine.linears}
+        reached = {*engine.parameters, *(f"{name}.weight" for name in engine.linears)}
         layers = dict(engine.model.get_decoder().layers.named_parameters())
         others = {n: p for n, p in layers.items() if not any(r.endswith(n) for r in reached)}
         left = sum(p.numel() for p in others.values() if p.dim() > 1)
         share = left / sum(p.numel() for p in layers.values())
         most = max(others, key=lambda name: others[name].numel(), default="")
-        return f"{percent(share)} are in no linear layer (such as {most})" if share > 0.05 else None
+        return (
+            f"{percent(share)} are in no linear layer or experts (such as {most})"
+            if share > 0.05
+            else None
+        )
 
 
 def _guess(config: PretrainedConfig) -> Family:

@@ -126,7 +126,9 @@ def _flops_per_token(config: RunConfig, shape: PretrainedConfig, supervised: flo
     head = getattr(shape, "head_dim", None) or width // heads
     groups = getattr(shape, "num_key_value_heads", None) or heads
     attention = width * head * (2 * heads + 2 * groups)
-    body = shape.num_hidden_layers * (attention + 3 * width * shape.intermediate_size)
+    experts = getattr(shape, "num_experts_per_tok", None) or 1
+    inner = experts * (getattr(shape, "moe_intermediate_size", None) or shape.intermediate_size)
+    body = shape.num_hidden_layers * (attention + 3 * width * inner)
     return float(times * (body + supervised * shape.vocab_size * width))
 
 

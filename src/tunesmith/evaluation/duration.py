@@ -63,7 +63,7 @@ def speed_of(
         return int(decoder.step(dict.fromkeys(range(rows), known[0])).argmax())
 
     read = timed(lambda: int(decoder.read(many).argmax())) / (MANY * READ_TOKENS)
-    decoder.lengths = [length] * MANY
+    decoder.assume(length)
     seconds = {}
     for rows in (FEW, MANY):
         step(rows)

@@ -91,6 +91,8 @@ def require_plain_lora(folder: Path, programs: str, merge_instead: str) -> LoraS
             remedy="Serve it with tunesmith, or train the same data with method lora.",
         )
     odd = ["DoRA's magnitudes (use_dora)"] if settings.dora else []
+    if settings.target_parameters:
+        odd.append("terms on experts or routers (target_parameters)")
     if store.token_ids(folder):
         odd.append("rows for tokens of its own")
     if odd:

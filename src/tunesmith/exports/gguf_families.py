@@ -1,23 +1,24 @@
-"""Which model families can be written as GGUF, with which settings, tensor names and row order?
+"""Which model families can be written as GGUF, with which tensor names and row order?
 
 llama.cpp computes a family from its architecture's name and a few settings. A config key that its
 graph does not implement would be lost silently; it is refused here, and the message names it.
+Every rule was run through llama.cpp (tests/exports/test_compare.py).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import torch
-from gguf import MODEL_ARCH_NAMES, GGUFWriter, TensorNameMap, get_tensor_name_map
+from gguf import MODEL_ARCH_NAMES, TensorNameMap, get_tensor_name_map
 from torch import Tensor
 from transformers import PretrainedConfig
-from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from tunesmith.core.errors import ModelError
 from tunesmith.models.gguf import query_scale
 
 Lost = Callable[[PretrainedConfig], dict[str, object]]
+WITHOUT_FILE = "Export it as a folder (merged or peft)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,18 @@ class GgufFamily:
     ``interleaved``: llama.cpp rotates neighbouring pairs of a head's rows, where transformers
     rotates its two halves. ``norm_shift`` is what transformers adds to a norm's weight and
     llama.cpp does not. ``window_every``: every n-th layer sees the whole text, the others a
-    window. ``lost`` gives the config's keys, with their values, that a file cannot hold.
+    window; ``windows``: which layers do is in the file. ``rotary`` are the kinds of rotary
+    frequencies that llama.cpp's graph reads, ``part_rotated`` whether it may rotate a part of a
+    head. ``lost`` gives the config's keys, with their values, that a file cannot hold.
     """
 
     architecture: str
     interleaved: bool = False
     norm_shift: float = 0.0
     window_every: int | None = None
+    windows: bool = False
+    rotary: frozenset[str] = frozenset({"default"})
+    part_rotated: bool = False
     lost: Lost = field(kw_only=True)
 
 
@@ -41,10 +47,11 @@ def family_of(config: PretrainedConfig, source: Path) -> GgufFamily:
     """The family of a base's config; ModelError for one that cannot be written as GGUF."""
     family = FAMILIES.get(config.model_type)
     if family is None:
+        reason = NOT_WRITTEN.get(config.model_type, "it was not compared with llama.cpp here")
         raise ModelError(
-            f"{source}: a base of type {config.model_type!r} cannot be written as GGUF; "
+            f"{source}: a base of type {config.model_type!r} cannot be written as GGUF: {reason}. "
             f"{', '.join(FAMILIES)} can.",
-            remedy="Export it as a folder (merged or peft).",
+            remedy=WITHOUT_FILE,
         )
     lost = {**_lost_rotary(config, family), **family.lost(config)}
     if getattr(config, "quantization_config", None):
@@ -53,7 +60,7 @@ def family_of(config: PretrainedConfig, source: Path) -> GgufFamily:
         shown = ", ".join(f"{key} = {value}" for key, value in lost.items())
         raise ModelError(
             f"{source}/config.json: llama.cpp's {family.architecture} does not support {shown}.",
-            remedy="Export it as a folder (merged or peft).",
+            remedy=WITHOUT_FILE,
         )
     return family
 
@@ -64,19 +71,36 @@ def head_width(config: PretrainedConfig) -> int:
     return int(given or config.hidden_size // config.num_attention_heads)
 
 
-def rotary(config: PretrainedConfig, kind: str = "full_attention") -> Mapping[str, object]:
+def rotary(config: PretrainedConfig, kind: str = "full_attention") -> Mapping[str, Any]:
     """The rotary settings of layers of a kind: `rope_theta`, `rope_type`, ..."""
     given = config.rope_parameters
-    found: Mapping[str, object] = given.get(kind, given)
+    found: Mapping[str, Any] = given.get(kind, given)
     return found
 
 
+def rope_type(config: PretrainedConfig, kind: str = "full_attention") -> str:
+    """How the rotary frequencies of layers of a kind are made; `default`: not scaled."""
+    return str(rotary(config, kind).get("rope_type", "default"))
+
+
+YARN_DEFAULTS = {"beta_fast": 32, "beta_slow": 1, "truncate": True}
+
+
 def _lost_rotary(config: PretrainedConfig, family: GgufFamily) -> dict[str, object]:
-    kinds = {str(rotary(config, kind).get("rope_type", "default")) for kind in _KINDS}
-    known = {"default", "llama3"} if family.interleaved else {"default"}
+    lost: dict[str, object] = {}
+    if (kind := rope_type(config)) not in family.rotary:
+        lost["rope_type"] = kind
     share = rotary(config).get("partial_rotary_factor") or 1.0
-    lost: dict[str, object] = {} if kinds <= known else {"rope_type": ", ".join(kinds - known)}
-    return lost | ({"partial_rotary_factor": share} if share != 1.0 else {})
+    if share != 1.0 and not family.part_rotated:
+        lost["partial_rotary_factor"] = share
+    if kind == "yarn":
+        given = {key: rotary(config).get(key) for key in YARN_DEFAULTS}
+        odd = {k: v for k, v in given.items() if v is not None and v != YARN_DEFAULTS[k]}
+        lost |= odd
+    if "sliding_attention" in config.rope_parameters:
+        windowed = rope_type(config, "sliding_attention")
+        lost |= {"rope_type": windowed} if windowed != "default" else {}
+    return lost
 
 
 def _unless(config: PretrainedConfig, **expected: object) -> dict[str, object]:
@@ -124,62 +148,105 @@ def window_pattern(config: PretrainedConfig) -> list[str]:
     ]
 
 
-_KINDS = ("full_attention", "sliding_attention")
+def _lost_width(config: PretrainedConfig) -> dict[str, object]:
+    """Heads that are not D / H wide, in a family whose tensors llama.cpp expects to be so."""
+    width = head_width(config)
+    fits = width * config.num_attention_heads == config.hidden_size
+    return {} if fits else {"head_dim": width}
+
+
+def _lost_olmo(config: PretrainedConfig) -> dict[str, object]:
+    lost = _unless(config, hidden_act="silu", attention_bias=False, tie_word_embeddings=False)
+    full, windowed = rotary(config), rotary(config, "sliding_attention")
+    if full["rope_theta"] != windowed["rope_theta"]:
+        lost["rope_theta"] = windowed["rope_theta"]
+    return lost | _lost_width(config)
+
+
+def _lost_smollm(config: PretrainedConfig) -> dict[str, object]:
+    rotated = [int((layer + 1) % 4 != 0) for layer in range(config.num_hidden_layers)]
+    return _lost_plain(config) | _unless(config, no_rope_layers=rotated)
+
+
+EXAONE_WITH_WINDOWS = 64  # layers of the only size for which llama.cpp computes windows
+
+
+def _lost_exaone(config: PretrainedConfig) -> dict[str, object]:
+    lost = _unless(config, hidden_act="silu") | _lost_width(config)
+    if (config.sliding_window is not None) != (config.num_hidden_layers == EXAONE_WITH_WINDOWS):
+        lost["sliding_window"] = config.sliding_window
+    return lost
+
+
+def _lost_cohere(config: PretrainedConfig) -> dict[str, object]:
+    lost = _unless(
+        config, hidden_act="silu", attention_bias=False, use_qk_norm=False, tie_word_embeddings=True
+    )
+    return lost | _lost_width(config)
+
+
+def _lost_phi(config: PretrainedConfig) -> dict[str, object]:
+    return _unless(config, hidden_act="silu") | _lost_width(config) | _lost_window(config)
+
+
+def _lost_seed(config: PretrainedConfig) -> dict[str, object]:
+    return _unless(config, hidden_act="silu", attention_out_bias=False, mlp_bias=False)
+
+
+def _lost_apertus(config: PretrainedConfig) -> dict[str, object]:
+    return _unless(
+        config, hidden_act="xielu", attention_bias=False, mlp_bias=False, tie_word_embeddings=False
+    )
+
+
+STRETCHED = frozenset({"default", "llama3"})
+YARN = frozenset({"default", "yarn"})
 FAMILIES: Mapping[str, GgufFamily] = {
-    "llama": GgufFamily("llama", interleaved=True, lost=_lost_plain),
-    "mistral": GgufFamily("llama", interleaved=True, lost=_lost_plain),
+    "llama": GgufFamily("llama", interleaved=True, rotary=STRETCHED, lost=_lost_plain),
+    "mistral": GgufFamily("llama", interleaved=True, rotary=STRETCHED, lost=_lost_plain),
+    "ministral": GgufFamily("llama", interleaved=True, rotary=STRETCHED, lost=_lost_plain),
+    "ministral3": GgufFamily("mistral3", interleaved=True, rotary=YARN, lost=_lost_plain),
     "qwen2": GgufFamily("qwen2", lost=_lost_plain),
     "qwen3": GgufFamily("qwen3", lost=_lost_plain),
     "gemma2": GgufFamily("gemma2", norm_shift=1.0, window_every=2, lost=_lost_gemma),
     "gemma3_text": GgufFamily("gemma3", norm_shift=1.0, window_every=6, lost=_lost_gemma),
+    "smollm3": GgufFamily("smollm3", interleaved=True, rotary=YARN, lost=_lost_smollm),
+    "olmo2": GgufFamily("olmo2", lost=_lost_olmo),
+    "olmo3": GgufFamily("olmo2", windows=True, rotary=YARN, lost=_lost_olmo),
+    "granite": GgufFamily("granite", interleaved=True, lost=_lost_plain),
+    "exaone4": GgufFamily("exaone4", windows=True, rotary=STRETCHED, lost=_lost_exaone),
+    "phi3": GgufFamily(
+        "phi3", rotary=frozenset({"default", "longrope"}), part_rotated=True, lost=_lost_phi
+    ),
+    "glm4": GgufFamily(
+        "glm4", part_rotated=True, lost=lambda config: _unless(config, hidden_act="silu")
+    ),
+    "cohere2": GgufFamily("cohere2", windows=True, lost=_lost_cohere),
+    "seed_oss": GgufFamily("seed_oss", lost=_lost_seed),
+    "ernie4_5": GgufFamily(
+        "ernie4_5", lost=lambda config: _unless(config, hidden_act="silu", use_bias=False)
+    ),
+    "arcee": GgufFamily(
+        "arcee",
+        interleaved=True,
+        rotary=YARN,
+        lost=lambda config: _unless(
+            config, hidden_act="relu2", attention_bias=False, mlp_bias=False
+        ),
+    ),
+    "apertus": GgufFamily("apertus", rotary=STRETCHED, lost=_lost_apertus),
 }
 """By transformers' model_type."""
 
-
-LOCAL_BASE = 10_000.0  # the rotary base of gemma3's window layers where a file names none
-
-
-def write_settings(writer: GGUFWriter, config: PretrainedConfig, family: GgufFamily) -> None:
-    """What llama.cpp builds the model from, besides its tensors and vocabulary."""
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_key_length(head_width(config))
-    writer.add_value_length(head_width(config))
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(rotary(config)["rope_theta"])
-    if family.architecture == "llama":
-        writer.add_rope_dimension_count(head_width(config))
-    if family.window_every is not None:
-        _write_windows(writer, config)
-
-
-def _write_windows(writer: GGUFWriter, config: PretrainedConfig) -> None:
-    writer.add_sliding_window(config.sliding_window)
-    local = rotary(config, "sliding_attention")["rope_theta"]
-    if config.model_type == "gemma3_text" and local != LOCAL_BASE:
-        writer.add_rope_freq_base_swa(local)
-    for key in ("attn_logit_softcapping", "final_logit_softcapping"):
-        if getattr(config, key, None) is not None:
-            getattr(writer, f"add_{key}")(getattr(config, key))
-
-
-def rotary_factors(config: PretrainedConfig) -> Tensor | None:
-    """What each of Llama 3's stretched frequencies is divided by, fp32 [Dh / 2]; None without.
-
-    llama.cpp reads them as the tensor `rope_freqs.weight`.
-    """
-    if rotary(config).get("rope_type", "default") != "llama3":
-        return None
-    stretched, _ = ROPE_INIT_FUNCTIONS["llama3"](config, device=torch.device("cpu"))
-    width = head_width(config)
-    base = float(rotary(config)["rope_theta"])  # type: ignore[arg-type]  # a number in a config
-    plain = base ** -(torch.arange(0, width, 2, dtype=torch.float32) / width)
-    factors: Tensor = plain / stretched.float()
-    return factors
+_EXPERTS = "nothing here writes its experts"
+_RECURRENT = "nothing here writes its layers with a recurrent state"
+NOT_WRITTEN: Mapping[str, str] = {
+    **dict.fromkeys(("mixtral", "qwen3_moe", "olmoe", "granitemoe", "gpt_oss"), _EXPERTS),
+    "qwen3_5_text": _RECURRENT,
+    "granitemoehybrid": _RECURRENT,
+    "hyperclovax": "llama.cpp has no architecture with its multipliers and norms after blocks",
+}
+"""Why a family that is trained here cannot be written for llama.cpp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +264,7 @@ class TensorLayout:
         if found is None:
             raise ModelError(
                 f"{name} has no name in GGUF's {self.family.architecture}.",
-                remedy="Export it as a folder (merged or peft).",
+                remedy=WITHOUT_FILE,
             )
         return str(found)
 

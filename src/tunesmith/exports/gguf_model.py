@@ -1,5 +1,6 @@
 """A model's or adapter's folder as one GGUF file, written a tensor at a time."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,15 +27,15 @@ from tunesmith.config.methods import LoraSettings
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, ModelError
 from tunesmith.core.progress import SILENT, Progress
+from tunesmith.data.chat_text import with_options
 from tunesmith.exports.adapter_folder import require_plain_lora
 from tunesmith.exports.gguf_families import (
     GgufFamily,
     TensorLayout,
     family_of,
     layout_of,
-    rotary_factors,
-    write_settings,
 )
+from tunesmith.exports.gguf_settings import is_setting, rotary_factors, write_settings
 from tunesmith.exports.gguf_vocabulary import write_vocabulary
 from tunesmith.methods.lora import key_a, key_b
 from tunesmith.methods.lora_variants import shape
@@ -78,9 +79,12 @@ def write_model(
     path: Path,
     *,
     number_format: NumberFormat = "f16",
+    options: Mapping[str, object] = {},
     progress: Progress = SILENT,
 ) -> GgufFile:
     """Write the base in ``folder`` (config, tokenizer, safetensors) as ``path``; whole or absent.
+
+    ``options`` are variables of the chat template, which the file's template sets.
 
     Weights are read, converted and written one after the other, one in memory at a time. Raises
     ModelError with the reason for what GGUF cannot hold or llama.cpp would compute differently;
@@ -88,7 +92,7 @@ def write_model(
     """
     config = read_config(folder, trust_remote_code=False)
     family = family_of(config, folder)
-    tokenizer = read_tokenizer(folder, trust_remote_code=False)
+    tokenizer = with_options(read_tokenizer(folder, trust_remote_code=False), options)
     parts = _parts(folder, config, family, number_format)
     rows = next(part.shape[0] for part in parts if part.name == "token_embd.weight")
     size = sum(part.bytes for part in parts) / 1e6
@@ -101,7 +105,7 @@ def write_model(
         writer.add_file_type(int(LlamaFileType[f"{share}_{number_format.upper()}"]))
         if number_format == "q8_0":
             writer.add_quantization_version(GGML_QUANT_VERSION)
-        write_settings(writer, config, family)
+        write_settings(writer, config, family, functools.partial(read_weight, folder))
         if family.architecture == "llama":
             writer.add_vocab_size(rows)
         write_vocabulary(writer, tokenizer, rows, stop_ids_in(folder, config, tokenizer))
@@ -159,16 +163,15 @@ def _parts(
 
         return read
 
-    shapes = weight_shapes(folder)
+    shapes = {k: v for k, v in weight_shapes(folder).items() if not is_setting(k)}
     if config.tie_word_embeddings:
         shapes.pop(HEAD, None)
     parts = [
         TensorPart(layout.name(name), shape, stored_type(shape, number_format), reader(name))
         for name, shape in shapes.items()
     ]
-    if (factors := rotary_factors(config)) is not None:
-        parts.append(_part("rope_freqs.weight", factors, "f32"))
-    return parts
+    factors = rotary_factors(config).items()
+    return [*parts, *(_part(name, tensor, "f32") for name, tensor in factors)]
 
 
 def _part(name: str, tensor: Tensor, number_format: NumberFormat) -> TensorPart:

@@ -13,7 +13,7 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_text import TEMPLATE_ERRORS, chat_text, given
 from tunesmith.data.rows import Message
 from tunesmith.data.tokenizer import begins_texts_with, encode
-from tunesmith.models.gguf import rule_of
+from tunesmith.models.gguf import WRITTEN, rule_of
 
 SPACE = "▁"  # how a piece of a SentencePiece vocabulary writes a space
 UNREACHED = -1e6  # score of a piece that no merge makes
@@ -90,7 +90,7 @@ def _rule(tokenizer: PreTrainedTokenizerBase) -> str:
     if rule is None:
         raise ModelError(
             "The tokenizer splits text into words by a rule that is not known here "
-            "(smollm, gpt-2, qwen2, llama-bpe and tekken are).",
+            f"({', '.join(WRITTEN)} are).",
             remedy=OTHER_TOKENIZER,
         )
     return rule

@@ -1,6 +1,7 @@
 """How an adapter is written for each program: the folder, what runs it, and the next commands."""
 
 import dataclasses
+import json
 import shlex
 import tempfile
 from dataclasses import dataclass
@@ -8,14 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from tunesmith.adapters import merge, store
-from tunesmith.adapters.folder import Origin, read_origin, system_of
+from tunesmith.adapters.folder import Origin, read_origin, system_of, template_options_of
 from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base
 from tunesmith.adapters.merge import Into, MergedModel, Target
 from tunesmith.core import files
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
+from tunesmith.data.chat_text import with_options
 from tunesmith.exports import adapter_folder, ollama
 from tunesmith.exports.gguf_model import REMEDY, NumberFormat, write_adapter, write_model
 from tunesmith.exports.llama_process import KQuant, write_k_quant
@@ -35,6 +38,7 @@ BASE_GGUF = (
 )
 SHOWN = 4  # tensors in a notice
 UNDER_SYSTEM = "Begin each conversation with the system message that it was trained under: {system}"
+WITH_OPTIONS = "Set the chat template's variables that it was trained with: {options}"
 MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
 Quantization = Literal["q8_0"] | KQuant
 
@@ -109,6 +113,8 @@ def write_vllm(job: ExportJob) -> ExportedFolder:
         )
     if system := system_of(job.adapter):
         notes.append(UNDER_SYSTEM.format(system=system))
+    if options := template_options_of(job.adapter):
+        notes.append(WITH_OPTIONS.format(options=json.dumps(dict(options), ensure_ascii=False)))
     command = f"vllm serve {base} --enable-lora --max-lora-rank {rank}"
     line = f"{command} --lora-modules {shlex.quote(job.out.name)}={out}"
     return ExportedFolder("peft", False, tuple(notes), (line,))
@@ -141,8 +147,10 @@ def write_gguf(job: ExportJob) -> ExportedFolder:
     is_gguf = Path(base).suffix.lower() == ".gguf"
     model = shlex.quote(base) if is_gguf else "BASE.gguf"
     line = f"llama-cli -m {model} --lora {shlex.quote(str(out / ADAPTER_FILE))}{asked}"
-    notes = () if is_gguf else (BASE_GGUF.format(base=base),)
-    return ExportedFolder("llama.cpp", False, notes, (line,))
+    notes = [] if is_gguf else [BASE_GGUF.format(base=base)]
+    if options := template_options_of(job.adapter):
+        notes.append(WITH_OPTIONS.format(options=json.dumps(dict(options), ensure_ascii=False)))
+    return ExportedFolder("llama.cpp", False, tuple(notes), (line,))
 
 
 def write_ollama(job: ExportJob) -> ExportedFolder:
@@ -152,8 +160,7 @@ def write_ollama(job: ExportJob) -> ExportedFolder:
         _gguf(job, into)
         if not job.merged:
             _write_model(job, job.base, into)
-        own = job.adapter if store.token_ids(job.adapter) else job.base
-        tokenizer = read_tokenizer(own, trust_remote_code=False)
+        tokenizer = _tokenizer(job)
         config = read_config(job.base, trust_remote_code=False)
         ollama.write_modelfile(
             into,
@@ -171,6 +178,13 @@ def write_ollama(job: ExportJob) -> ExportedFolder:
     return ExportedFolder("llama.cpp", job.merged, notes, (line, f"ollama run {name}"))
 
 
+def _tokenizer(job: ExportJob) -> PreTrainedTokenizerBase:
+    """What the adapter's rows were rendered with: its template's variables, its own tokens."""
+    own = job.adapter if store.token_ids(job.adapter) else job.base
+    tokenizer = read_tokenizer(own, trust_remote_code=False)
+    return with_options(tokenizer, template_options_of(job.adapter))
+
+
 def _gguf(job: ExportJob, into: Path) -> None:
     if not job.merged:
         kind = FORMATS[job.dtype or ADAPTER_FORMAT]
@@ -185,21 +199,25 @@ def _gguf(job: ExportJob, into: Path) -> None:
 
 def _write_model(job: ExportJob, folder: Path, into: Path) -> None:
     path = into / MODEL_FILE
+    # a merged model's own template sets them
+    options = template_options_of(job.adapter) if folder == job.base else {}
     if job.quantize is None or job.quantize == "q8_0":
         number_format = job.quantize or FORMATS[job.dtype or MODEL_FORMAT]
-        done = write_model(folder, path, number_format=number_format, progress=job.progress)
+        done = write_model(
+            folder, path, number_format=number_format, options=options, progress=job.progress
+        )
         if done.coarser:
             count, some = pluralize(len(done.coarser), "tensor"), ", ".join(done.coarser[:SHOWN])
             what = f"{count} of {path.name} in float16, as 32 does not divide the rows: {some}"
             job.progress.notice("coarser", what)
     else:
-        write_k_quant(folder, path, job.quantize, progress=job.progress)
+        write_k_quant(folder, path, job.quantize, options=options, progress=job.progress)
 
 
 def _merge(job: ExportJob, out: Path, dtype: str | None) -> MergedModel:
     """The merged model in ``out``: from the files alone, or over a loaded 4-bit base."""
-    own = store.token_ids(job.adapter)
-    tokenizer = read_tokenizer(job.adapter, trust_remote_code=False) if own else None
+    changed = store.token_ids(job.adapter) or template_options_of(job.adapter)
+    tokenizer = _tokenizer(job) if changed else None
     number_format = _dtype(dtype) or job.verified.skeleton.compute_dtype
     target = Target(
         out,
@@ -223,7 +241,13 @@ def _origin(job: ExportJob) -> Origin:
         return base.origin(store.settings_of(job.adapter).kind)
     here = base.origin(found.kind)
     hub_id, base_name = found.hub_id or here.hub_id, portable_name(found.base)
-    return dataclasses.replace(here, base=base_name, hub_id=hub_id, system=found.system)
+    return dataclasses.replace(
+        here,
+        base=base_name,
+        hub_id=hub_id,
+        system=found.system,
+        template_options=found.template_options,
+    )
 
 
 def open_in_fp32(

@@ -19,6 +19,9 @@ from tunesmith.engine.pack import Row, pack
 from tunesmith.generation.sampling import Sampling, choose, generator_of
 
 SHARE_TOKENS = 8
+# Templates end a prompt with the opening of an answer, which the next turn may repeat otherwise
+# (without an empty thought): a recurrent state is kept this far before the end.
+ENDING_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,12 @@ class Decoder:
         self.cache.copy_(slot, to, self.lengths[slot])
         self.lengths[to], self.adapters[to] = self.lengths[slot], self.adapters[slot]
 
+    def assume(self, length: int) -> None:
+        """Take every slot for one that holds ``length`` positions of any text: for timing."""
+        self.lengths = [length] * len(self.lengths)
+        for states in self.cache.states.values():
+            states.lengths = [*self.lengths]
+
     def begun(self, group: PrefixGroup) -> int:
         """Tokens of each prompt of a prefix group that were read before."""
         return self.beginnings[group].tokens if group in self.beginnings else 0
@@ -111,11 +120,20 @@ class Decoder:
         )
         last = {d.key: d.stop - 1 for d in documents if d.keep is not None}
         for slot, prompt in prompts.items():
+            self.cache.unmark(slot)
             self.adapters[slot] = prompt.adapter
             self.lengths[slot] = self.engine.prefix_length(prompt.adapter) + len(prompt.ids)
         return self._scores(
             replace(batch, documents=documents), [last[slot] for slot in prompts], prompts
         )
+
+    def rewind_(self, slot: int, tokens: int) -> int:
+        """How many of the first ``tokens`` of a slot's text ``extend`` can keep.
+
+        All of them, but for a base with recurrent states (`KeyValueCache.rewind_`).
+        """
+        before = self.engine.prefix_length(self.adapters[slot])
+        return max(0, self.cache.rewind_(slot, before + tokens) - before)
 
     @torch.no_grad()
     def extend(self, slot: int, ids: Sequence[int], *, kept: int) -> Tensor:
@@ -188,11 +206,25 @@ class ChatSession:
         self, engine: Engine, *, stop_ids: frozenset[int], adapter: str | None, capacity: int
     ) -> None:
         """``capacity``: positions for the whole conversation, at most the base's context."""
+        self._engine = engine
         self._decoder = Decoder(engine, slots=1, capacity=capacity)
         self._decoder.adapters[0] = adapter
         self._stop_ids = stop_ids
         self._capacity = capacity - engine.prefix_length(adapter)  # in tokens of the text
         self._kept: list[int] = []
+
+    def _read(self, ids: Sequence[int]) -> Tensor:
+        """Read what differs from what was read before; scores of the next token [1, V]."""
+        kept = self._decoder.rewind_(0, common_length(self._kept, ids[:-1]))
+        self._kept = self._kept[:kept]
+        opening = len(ids) - ENDING_TOKENS
+        if self._engine.states and opening > kept:
+            self._decoder.extend(0, ids[kept:opening], kept=kept)
+            self._decoder.cache.mark(0)
+            self._kept, kept = list(ids[:opening]), opening
+        scores = self._decoder.extend(0, ids[kept:], kept=kept)
+        self._kept = list(ids)
+        return scores
 
     def stream(self, ids: Sequence[int], *, sampling: Sampling, seed: int) -> Iterator[int]:
         """Token ids of the answer to the whole prompt ``ids``, one by one, without the stop token.
@@ -211,10 +243,7 @@ class ChatSession:
                 code="context",
             )
         generator = generator_of(seed, 0)
-        kept = common_length(self._kept, ids[:-1])
-        self._kept = self._kept[:kept]
-        scores = self._decoder.extend(0, ids[kept:], kept=kept)
-        self._kept = list(ids)
+        scores = self._read(ids)
         for _ in range(sampling.max_new_tokens):
             token = choose(scores[0], sampling, generator)
             if token in self._stop_ids:

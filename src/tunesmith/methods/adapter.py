@@ -67,9 +67,11 @@ class Adapter:
     def decayed(self) -> frozenset[str]:
         """The trained parameters that weight decay applies to: all but vectors.
 
-        Vectors are biases, the weights of norms, DoRA's magnitudes and IA3's factors.
+        Vectors are biases, those of all experts in one matrix too, the weights of norms, DoRA's
+        magnitudes and IA3's factors.
         """
-        return frozenset(name for name, p in self.trained.items() if p.dim() > 1)
+        matrices = {name for name, p in self.trained.items() if p.dim() > 1}
+        return frozenset(name for name in matrices if not name.endswith("bias"))
 
     @property
     def size(self) -> int:
@@ -86,9 +88,10 @@ def beside(
     settings: Settings,
     rates: Mapping[str, float] | None = None,
 ) -> Adapter:
-    """The adapter that has these terms beside linear layers, attached."""
+    """The adapter that has these terms beside layers, experts or routers, attached."""
+    seams = engine.seams
     for module, term in terms.items():
-        engine.linears[module].terms[name] = term
+        seams[module].terms[name] = term
 
     def refresh() -> None:
         for term in terms.values():
@@ -96,7 +99,7 @@ def beside(
 
     def detach() -> None:
         for module in terms:
-            engine.linears[module].terms.pop(name, None)
+            seams[module].terms.pop(name, None)
 
     refresh()
     drops = any(term.dropout for term in terms.values())

@@ -17,6 +17,7 @@ from tunesmith.config.methods import LoraSettings
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.term import Term
 from tunesmith.methods.adapter import PREFIX, Adapter, beside
+from tunesmith.methods.lora_parameters import wrappers
 
 # Extends a new term of a layer, by a seed; returns its parameters besides A and B, by name.
 Extend = Callable[[str, Term, int], Mapping[str, nn.Parameter]]
@@ -60,16 +61,23 @@ def attach(
     seed: int,
     extend: Extend,
 ) -> Adapter:
-    """Put a new adapter beside the layers that ``shapes`` names; equals the base at first."""
+    """Put a new adapter beside what ``shapes`` names; equals the base at first.
+
+    Beside a stack of E experts A is [E R, D_in] and B [D_out, R E], as PEFT has them.
+    """
     terms: dict[str, Term] = {}
     parameters: dict[str, nn.Parameter] = {}
+    seams = engine.seams
+    path = {n: n for n in shapes} | wrappers([n for n in shapes if n in engine.parameters])
     for module, shape in shapes.items():
-        linear, own = engine.linears[module], _seed(f"{seed}:{module}")
-        starts = uniform((linear.out_features, linear.in_features), shape.rank, own)
-        a, b = (nn.Parameter(each.to(linear.weight.device)) for each in starts)
-        terms[module] = term = Term(a, b, shape.scale, settings.dropout)
-        parameters |= {key_a(module): a, key_b(module): b, **extend(module, term, own)}
-    rates = {key_b(module): settings.loraplus_lr_ratio for module in terms}
+        seam, own = seams[module], _seed(f"{seed}:{module}")
+        rows = shape.rank * (seam.experts or 1)
+        starts = uniform((seam.out_features, seam.in_features), rows, own)
+        a, b = (nn.Parameter(each.to(seam.weight.device)) for each in starts)
+        terms[module] = term = Term(a, b, shape.scale, settings.dropout, experts=seam.experts)
+        parameters |= {key_a(path[module]): a, key_b(path[module]): b}
+        parameters |= extend(module, term, own)
+    rates = {key_b(path[module]): settings.loraplus_lr_ratio for module in terms}
     return beside(engine, terms, parameters, name=name, settings=settings, rates=rates)
 
 

@@ -17,10 +17,17 @@ from tunesmith.engine.term import Term, difference
 from tunesmith.methods import token_rows
 from tunesmith.methods.adapter import PREFIX, Adapter
 from tunesmith.methods.lora import Shape, key_a, key_b
+from tunesmith.methods.lora_parameters import (
+    experts_of,
+    misfit,
+    stated_rank,
+    stored_parameters,
+    wrappers,
+)
 from tunesmith.methods.lora_variants import (
     TAKEN,
     RowNorms,
-    choose,
+    chosen,
     key_a0,
     key_b0,
     key_m,
@@ -41,7 +48,14 @@ from tunesmith.methods.peft import (
     plain_read,
     strange,
 )
-from tunesmith.methods.targets import matches, of_layer, shortest_names, targeted
+from tunesmith.methods.targets import (
+    matches,
+    of_layer,
+    shortest_names,
+    shortest_parameters,
+    targeted,
+    targeted_parameters,
+)
 
 PEFT_TYPES = ("LORA",)
 read = plain_read
@@ -60,7 +74,6 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "modules_to_save": (None, []),
     "layer_replication": (None, []),
     "megatron_config": (None, {}),
-    "target_parameters": (None, []),
     "alora_invocation_tokens": (None, []),
     "use_bdlora": (None, False),
     "lora_bias": (False, None),
@@ -74,14 +87,17 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     # What a start took from W is stored as further columns, at the same scale.
     times = 2 if settings.init in TAKEN else 1
     grow = math.sqrt(times) if settings.rslora else times
-    names = list(engine.linears)
+    names, parameters = list(engine.linears), list(engine.parameters)
     shapes = {
         name: Shape(times * each.rank, grow * each.alpha, each.scale)
-        for name, each in choose(settings, names).items()
+        for name, each in chosen(engine, settings).items()
     }
     common = (times * settings.rank, grow * settings.alpha)
+    layers = [name for name in shapes if name in engine.linears]
+    others = [name for name in shapes if name not in engine.linears]
     return {
-        **described(shapes, shortest_names(list(shapes), names), common=common),
+        **described(shapes, shortest_names(layers, names), common=common),
+        "target_parameters": shortest_parameters(others, parameters) or None,
         "lora_dropout": settings.dropout,
         "use_rslora": settings.rslora,
         "use_dora": settings.dora,
@@ -162,28 +178,31 @@ def from_peft(config: Config, tensors: Stored) -> LoraSettings:
     if token_rows.ids_of(config):
         keys |= {key for key in tensors if key.endswith(token_rows.SUFFIX)}
     odd += [f"tensor {key}" for key in sorted(tensors.keys() - keys)[:5]]
-    modules = sorted(
-        {k.removeprefix(PREFIX).rpartition(".lora_")[0] for k in keys if ".lora_" in k}
-    )
-    lonely = [m for m in modules if key_a(m) not in keys or key_b(m) not in keys]
-    odd += [f"{module} has only one of A and B" for module in lonely]
-    odd += [f"{m} has no magnitude" for m in modules if dora and key_m(m) not in keys][:5]
-    if odd or not modules:
+    paths = sorted({k.removeprefix(PREFIX).rpartition(".lora_")[0] for k in keys if ".lora_" in k})
+    lonely = [p for p in paths if key_a(p) not in keys or key_b(p) not in keys]
+    odd += [f"{path} has only one of A and B" for path in lonely]
+    odd += [f"{p} has no magnitude" for p in paths if dora and key_m(p) not in keys][:5]
+    if odd or not paths:
         raise strange("LoRA", odd or ["no LoRA tensors"])
+    parameters = stored_parameters(config, {path: len(tensors[key_a(path)]) for path in paths})
+    modules = [path for path in paths if path not in parameters.values()]
     ranks = {m: tensors[key_a(m)].shape[0] for m in modules}
-    default = number(config, "r", ranks[modules[0]])
+    default = number(config, "r", ranks[modules[0]] if modules else math.nan)
     _require_ranks(config, {m: (ranks[m], tensors[key_b(m)].shape[-1]) for m in modules})
+    for name, path in parameters.items():
+        ranks[name] = stated_rank(config, name, tensors[key_a(path)], tensors[key_b(path)])
     alpha = number(config, "lora_alpha", default)
     patterns = pattern(config, "alpha_pattern")
-    alphas = {m: of_layer(patterns, m, alpha) for m in modules}
+    alphas = {m: of_layer(patterns, m, alpha) for m in ranks}
     return _settings(
         rank=int(default),
         alpha=alpha,
         dropout=number(config, "lora_dropout", 0.0),
         targets=tuple(modules),
+        target_parameters=tuple(parameters),
         rslora=bool(config.get("use_rslora", False)),
         dora=dora,
-        dtype=number_format(tensors[key_a(modules[0])].dtype),
+        dtype=number_format(tensors[key_a(paths[0])].dtype),
         rank_pattern={m: rank for m, rank in ranks.items() if rank != default},
         alpha_pattern={m: a for m, a in alphas.items() if not math.isclose(a, alpha)},
     )
@@ -224,14 +243,16 @@ def _require_ranks(config: Config, found: Mapping[str, tuple[int, int]]) -> None
 
 
 def terms(config: Config, tensors: Stored) -> Terms:
-    """What a stored adapter adds to each layer."""
+    """What a stored adapter adds to each layer and parameter."""
     settings = from_peft(config, tensors)
-    return {name: partial(_term, tensors, settings, name) for name in settings.targets}
+    paths = {n: n for n in settings.targets} | wrappers(settings.target_parameters)
+    return {name: partial(_term, tensors, settings, name, path) for name, path in paths.items()}
 
 
-def _term(tensors: Stored, settings: LoraSettings, module: str) -> Term:
-    a, b = (master(tensors[key(module)]) for key in (key_a, key_b))
-    term = Term(a, b, shape(settings, module).scale)
+def _term(tensors: Stored, settings: LoraSettings, module: str, path: str) -> Term:
+    a, b = (master(tensors[key(path)]) for key in (key_a, key_b))
+    own = shape(settings, module)
+    term = Term(a, b, own.scale, experts=experts_of(len(a), own.rank))
     if settings.dora:
         term.output, term.norms = master(tensors[key_m(module)]), RowNorms()
     return term
@@ -247,7 +268,7 @@ def misfits(engine: Engine, tensors: Stored) -> list[str]:
         module, _, part = key.removeprefix(PREFIX).rpartition(".lora_")
         linear = engine.linears.get(module)
         if linear is None:
-            found.append(f"{module} is not a linear layer of it")
+            found += filter(None, [misfit(engine, module, part[0], tensor)])
             continue
         axis, width = (1, linear.in_features) if part[0] == "A" else (0, linear.out_features)
         dims = 1 if key.endswith(MAGNITUDE) else 2
@@ -262,22 +283,30 @@ def differences(engine: Engine, asked: LoraSettings, found: LoraSettings) -> lis
     The layers count, not how they are written: all-linear, or the names of all layers. How the
     term is trained and saved from now on (dropout, freeze_a, ...) is the run's own.
     """
-    names = list(engine.linears)
+    names, parameters = list(engine.linears), list(engine.parameters)
     wanted, there = (targeted(each.targets, names, method="LoRA") for each in (asked, found))
+    stacks, stored = (
+        targeted_parameters(each.target_parameters, parameters, method="LoRA")
+        for each in (asked, found)
+    )
     differing = [
         Difference(key, getattr(asked, key), getattr(found, key))
         for key in ("rslora", "dora")
         if getattr(asked, key) != getattr(found, key)
     ]
     if wanted == there:
-        choose(asked, names)  # refuses patterns without effect
+        chosen(engine, asked)  # refuses patterns without effect
     else:
         layers = shortest_names(there, names)
         count = f"{pluralize(len(layers), 'layer')} by name"
         many_layers = count if len(layers) > SHOWN_LAYERS else layers
         shown = "all-linear" if there == names else many_layers
         differing.append(Difference("targets", asked.targets, shown))
-    shapes = [(n, shape(asked, n), shape(found, n)) for n in wanted if n in there]
+    if stacks != stored:
+        short = shortest_parameters(stored, parameters)
+        differing.append(Difference("target_parameters", asked.target_parameters, short))
+    common = [n for n in (*wanted, *stacks) if n in {*there, *stored}]
+    shapes = [(n, shape(asked, n), shape(found, n)) for n in common]
     for key in ("rank", "alpha"):
         differing += _differing_numbers(key, asked, shapes)
     return differing
@@ -309,7 +338,8 @@ def facts(settings: LoraSettings) -> dict[str, object]:
         if getattr(settings, key) != getattr(default, key) or key == "alpha"
     }
     rank = max([settings.rank, *settings.rank_pattern.values()])
-    return {"rank": rank, **odd, "layers": layers_text(list(settings.targets))}
+    experts = {"parameters": layers_text(named)} if (named := settings.target_parameters) else {}
+    return {"rank": rank, **odd, "layers": layers_text(list(settings.targets)), **experts}
 
 
 def _short(value: object) -> object:

@@ -20,7 +20,7 @@ from tunesmith.engine.term import Term, principal
 from tunesmith.methods import lora
 from tunesmith.methods.adapter import PREFIX, Adapter, Tensors, Words
 from tunesmith.methods.lora import Shape
-from tunesmith.methods.targets import matches, refuse_idle, targeted
+from tunesmith.methods.targets import matches, refuse_idle, targeted, targeted_parameters
 
 Start = Callable[[Tensor, int, float, int], tuple[Tensor, Tensor]]
 
@@ -40,12 +40,28 @@ def key_b0(module: str) -> str:
     return f"{PREFIX}{module}.start_B.weight"
 
 
-def choose(settings: LoraSettings, linears: Sequence[str]) -> dict[str, Shape]:
-    """The layers that get a term, with their ranks; ConfigError for a pattern without effect."""
-    chosen = targeted(settings.targets, linears, method="LoRA")
+def choose(
+    settings: LoraSettings, linears: Sequence[str], parameters: Sequence[str] = ()
+) -> dict[str, Shape]:
+    """The layers and parameters that get a term, with their ranks.
+
+    Raises ConfigError for a pattern without effect, and where nothing is chosen.
+    """
+    chosen = targeted(settings.targets, linears, method="LoRA", parameters=parameters)
+    chosen += targeted_parameters(settings.target_parameters, parameters, method="LoRA")
+    if not chosen:
+        raise ConfigError(
+            "LoRA targets and target_parameters are both empty.",
+            remedy="Set method.targets to all-linear.",
+        )
     refuse_idle("LoRA", "rank_pattern", settings.rank_pattern, chosen)
     refuse_idle("LoRA", "alpha_pattern", settings.alpha_pattern, chosen)
     return {name: shape(settings, name) for name in chosen}
+
+
+def chosen(engine: Engine, settings: LoraSettings) -> dict[str, Shape]:
+    """``choose`` over a base."""
+    return choose(settings, list(engine.linears), list(engine.parameters))
 
 
 def shape(settings: LoraSettings, name: str) -> Shape:
@@ -70,23 +86,24 @@ def attach(
     """
 
     def extend(module: str, term: Term, own: int) -> dict[str, nn.Parameter]:
-        linear = engine.linears[module]
-        kept = _start_elsewhere_(term, settings, linear, seed=own, words=words)
         assert term.a is not None
         term.a.requires_grad_(not settings.freeze_a)
+        if (linear := engine.linears.get(module)) is None:  # a parameter
+            return {}
+        kept = _start_elsewhere_(term, settings, linear, seed=own, words=words)
         if settings.dora:
             term.norms = RowNorms(linear.dense)
             kept[key_m(module)] = term.output = nn.Parameter(term.norms(term))
         return kept
 
-    shapes = choose(settings, list(engine.linears))
+    shapes = chosen(engine, settings)
     return lora.attach(engine, settings, shapes, name=name, seed=seed, extend=extend)
 
 
 def check(engine: Engine, settings: LoraSettings) -> None:
     """Raise ConfigError for a rank above a layer's smaller side: it can hold nothing more."""
-    shapes, linears = choose(settings, list(engine.linears)), engine.linears
-    sides = {n: min(linears[n].in_features, linears[n].out_features) for n in shapes}
+    shapes, seams = chosen(engine, settings), engine.seams
+    sides = {n: min(seams[n].in_features, seams[n].out_features) for n in shapes}
     high = [n for n, shape in shapes.items() if shape.rank > sides[n]]
     if high:
         raise ConfigError(

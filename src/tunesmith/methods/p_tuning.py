@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from tunesmith.config.methods import PTuningSettings
+from tunesmith.core.errors import ConfigError
 from tunesmith.core.numbers import pluralize
+from tunesmith.core.phrases import counted
 from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import Learned
 from tunesmith.engine.forward import Engine
@@ -108,10 +110,27 @@ def _new(start: Tensor, *, width: int, seed: int) -> dict[str, nn.Parameter]:
     return {START: nn.Parameter(start, requires_grad=False), **trained}
 
 
+def check(engine: Engine, _: PTuningSettings) -> None:
+    """Raise ConfigError for a base with layers that do not begin with keys and values."""
+    if engine.states:
+        raise ConfigError(
+            "Method p-tuning trains keys and values for every layer, and this base has "
+            f"{_keyless(engine)}.",
+            remedy="Use method lora, or prompt, whose virtual tokens pass through every layer.",
+        )
+
+
+def _keyless(engine: Engine) -> str:
+    """Which layers of the base have a recurrent state."""
+    total, layers = engine.model.config.num_hidden_layers, counted(map(str, engine.states))
+    return f"a recurrent state instead in {len(engine.states)} of {total} layers ({layers})"
+
+
 def attach(
     engine: Engine, settings: PTuningSettings, *, name: str, seed: int, words: Words
 ) -> Adapter:
     """Put P new keys and values in front of the adapter's documents, in every layer."""
+    check(engine, settings)
     starts = _start(engine, settings, seed=seed, words=words)
     keys = [nn.Parameter(k) for k, _ in starts]
     values = [nn.Parameter(v) for _, v in starts]
@@ -193,6 +212,8 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PT
 
 def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
     """What of a prefix does not fit the base."""
+    if engine.states:
+        return [f"a prefix has keys and values for every layer, this base {_keyless(engine)}"]
     shape, cache = list(tensors[KEY].shape), engine.cache(1, 1)
     layers, (_, heads, _, width) = len(cache.keys), cache.keys[0].shape
     if shape[1] == layers * 2 * heads * width:

@@ -94,6 +94,7 @@ METHODS: dict[str, Method] = {
         rate=2e-2,
         min_rows=100,
         peft=p_tuning,
+        check=p_tuning.check,
         init_text=True,
         facts=virtual_tokens.facts,
     ),
@@ -158,7 +159,7 @@ def merge(engine: Engine, adapter: Adapter) -> Changes:
     found = of(adapter.settings)
     if not found.mergeable:
         raise _nothing_to_merge(found, f"of method {getattr(adapter.settings, 'kind', '?')}")
-    terms = {n: t for n, each in engine.linears.items() if (t := each.terms.get(adapter.name))}
+    terms = {n: t for n, each in engine.seams.items() if (t := each.terms.get(adapter.name))}
     if not terms:
         raise AdapterError(
             f"Adapter {adapter.name!r} is not attached to this base.", remedy="Load it beside it."
@@ -182,17 +183,19 @@ def merge_stored(engine: Engine, config: Config, tensors: Stored, folder: Path) 
 
 
 def _merged(engine: Engine, modules: Iterable[str], term_of: Callable[[str], Term]) -> Changes:
-    """W' and, where the base has one, the bias of each layer."""
+    """W' and, where the base has one, the bias of each layer; W' of each parameter."""
 
     def weight(module: str, old: Tensor) -> Tensor:
-        return term_of(module).merged(old)
+        term = term_of(module)
+        return engine.parameters[module].merged(term, old) if module in named else term.merged(old)
 
     def bias(module: str, old: Tensor) -> Tensor:
         return term_of(module).merged_bias(old)
 
+    named = engine.parameters.keys()
     biased = [n for n in modules if n in engine.linears and engine.linears[n].bias is not None]
     return {
-        **{f"{module}.weight": partial(weight, module) for module in modules},
+        **{n if n in named else f"{n}.weight": partial(weight, n) for n in modules},
         **{f"{module}.bias": partial(bias, module) for module in biased},
     }
 

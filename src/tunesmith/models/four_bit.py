@@ -26,7 +26,8 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.models.cache import cache_root, publish
 from tunesmith.models.hashes import COMBINED, hash_folder
-from tunesmith.models.weights import number_format, weight_files, write_derived
+from tunesmith.models.layout import BLOCKS, SCALES
+from tunesmith.models.weights import number_format, read_weight, weight_files, write_derived
 
 
 @functools.cache
@@ -229,7 +230,10 @@ def _quantized(
                     read = functools.partial(_read_rows, piece, numbers)
                     made = tensors_of(name, quantize(tuple(piece.get_shape()), read))
                     yield {key: part.cpu() for key, part in made.items()}
-                else:
+                elif name.endswith(BLOCKS):  # of experts in MXFP4
+                    whole = name.removesuffix(BLOCKS)
+                    yield {whole: read_weight(source, whole).to(numbers.dtype)}
+                elif not name.endswith(SCALES):
                     tensor = file.get_tensor(name)
                     yield {name: tensor.to(numbers.dtype) if tensor.is_floating_point() else tensor}
     if absent := sorted(linears - found):

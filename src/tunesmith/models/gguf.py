@@ -162,7 +162,9 @@ def _head_width(prefix: str, values: Mapping[str, object]) -> int | None:
     return width // heads if isinstance(width, int) and isinstance(heads, int) and heads else None
 
 
-_READY = frozenset({"llama-bpe", "llama3", "llama-v3", "tekken", "qwen2", "gpt-2"})
+_READY = frozenset(
+    {"llama-bpe", "llama3", "llama-v3", "tekken", "qwen2", "gpt-2", "dbrx", "gpt-4o", "qwen35"}
+)
 """Rules for splitting text into words that transformers implements."""
 
 _DIGIT_BY_DIGIT = frozenset({"smollm", "starcoder"})
@@ -171,7 +173,7 @@ _DIGIT_BY_DIGIT = frozenset({"smollm", "starcoder"})
 _WHOLE_WORDS_FIRST = frozenset({"llama-bpe", "llama3", "llama-v3", "tekken"})
 """Vocabularies in which a word that is a token stays whole even if no merge leads there."""
 
-_WRITTEN = ("smollm", "gpt-2", "qwen2", "llama-bpe", "tekken")
+WRITTEN = ("smollm", "gpt-2", "qwen2", "llama-bpe", "tekken", "dbrx", "gpt-4o", "qwen35")
 """One name of each rule that differs, for files that are written."""
 
 _PROBES = (
@@ -230,7 +232,7 @@ def rule_of(tokenizer: PreTrainedTokenizerBase) -> str | None:
     backend = tokenizer.backend_tokenizer
     found = backend.pre_tokenizer
     whole_words = isinstance(backend.model, models.BPE) and backend.model.ignore_merges
-    for rule in _WRITTEN if found is not None else ():
+    for rule in WRITTEN if found is not None else ():
         known = cutter(rule)
         cut_alike = all(
             found.pre_tokenize_str(text) == known.pre_tokenize_str(text) for text in _CUTS

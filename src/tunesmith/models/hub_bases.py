@@ -18,11 +18,14 @@ ROOM = 2
 """A base fits where this many times its weights are available; a run measures what it needs."""
 
 
+FREE_LICENCES = ("Apache-2.0", "MIT")
+
+
 class HubBase(BaseModel):
     """A base of the hub as its publisher describes it, and when that was checked.
 
     ``family`` is its config's model_type; None: not documented. ``languages`` are those that the
-    publisher names, ``of_languages`` how many it claims.
+    publisher names, ``of_languages`` how many it claims; ``fit``: the tasks it means it for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,9 +37,15 @@ class HubBase(BaseModel):
     licence: str
     languages: tuple[str, ...]
     of_languages: int | None = None
+    fit: str = ""
     gated: bool = False
     checked: str
     source: str
+
+    @property
+    def is_free(self) -> bool:
+        """Whether anyone may use it for anything, without asking its publisher first."""
+        return self.licence in FREE_LICENCES and not self.gated
 
     @property
     def weight_bytes(self) -> int:

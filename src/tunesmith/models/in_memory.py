@@ -18,6 +18,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.numbers import bytes_text
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.models.cache import models_root, publish
+from tunesmith.models.layout import as_stored
 
 SHOWN_HASH = 16
 
@@ -115,7 +116,7 @@ def folder_of(held: HeldModel, *, progress: Progress = SILENT) -> Path:
 
 def _is_same(held: HeldModel, folder: Path) -> bool:
     """Whether a folder holds every tensor of the model as it is, and its tokenizer."""
-    tensors = held.model.state_dict()
+    tensors = as_stored(held.model, held.model.state_dict())
     left = dict(tensors)
     try:
         for file in folder.glob("*.safetensors"):

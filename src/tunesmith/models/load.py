@@ -1,5 +1,6 @@
 """A base as the rest of the program holds it: frozen model, tokenizer, number format, device."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
+    Mxfp4Config,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -21,9 +23,9 @@ from tunesmith.core.progress import SILENT, Progress
 from tunesmith.models.four_bit import quantized, require_kernels
 from tunesmith.models.in_memory import held_model
 from tunesmith.models.precision import DtypeChoice, detect_device, detect_dtype
-from tunesmith.models.quiet import no_progress_bars
+from tunesmith.models.quiet import no_progress_bars, quiet_transformers
 from tunesmith.models.resolve import resolve
-from tunesmith.models.supported import check_config, is_four_bit
+from tunesmith.models.supported import check_config, is_four_bit, is_mxfp4
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<turn|>")
@@ -80,6 +82,8 @@ def load_base(
         check_config(config, folder)
         tokenizer = read_tokenizer(folder, trust_remote_code=trust_remote_code)
         weights = folder
+        if is_mxfp4(config):
+            notes.append("the base's experts are dequantized from MXFP4")
         if is_four_bit(config):
             require_kernels(on)
             notes.append("the base's linear layers are 4-bit, as in its folder")
@@ -155,21 +159,28 @@ def _model(
     trust_remote_code: bool,
 ) -> tuple[PreTrainedModel, list[str]]:
     """The model, and the names of tensors in its files that it has no place for."""
+    mxfp4 = is_mxfp4(config)
+    on_device = is_four_bit(config) or device.type != "cpu"
+    quiet = quiet_transformers() if mxfp4 else nullcontext()  # it warns that it is dequantized
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            attn_implementation="eager",
-            trust_remote_code=trust_remote_code,
-            local_files_only=True,
-            output_loading_info=True,
-            # a 4-bit weight must be read where it is used; others need not pass through the host
-            device_map={"": str(device)} if is_four_bit(config) or device.type != "cpu" else None,
-        )
+        with quiet:
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                attn_implementation="eager",
+                trust_remote_code=trust_remote_code,
+                local_files_only=True,
+                output_loading_info=True,
+                quantization_config=Mxfp4Config(dequantize=True) if mxfp4 else None,
+                # a 4-bit weight is read where it is used; others need not pass through the host
+                device_map={"": str(device)} if on_device else None,
+            )
     except (ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder}: the weights cannot be loaded: {error}") from error
+    if is_four_bit(config) or mxfp4:
+        model._weight_conversions = None  # of the quantized files; what is saved is dense
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{folder}: its files lack {pluralize(len(missing), 'tensor')} of the model: "

@@ -19,11 +19,21 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_CACHE = re.compile(r"models--([^/]+?)--([^/]+)")  # a folder of the hub's own cache
 
 
+AUTO = "auto"
+"""The model of a config that is still to be chosen (``runs.model_choice``)."""
+
+
 def require_base_name(name: str) -> None:
     """Raise ModelError for what is no short name and no file or folder, unless the hub may have it.
 
     The hub has no OWNER/NAME where a folder of this name is here: then it is a path.
     """
+    if name.lower() == AUTO:
+        raise ModelError(
+            "`auto` is chosen by the rows, so it is for train, compare, data check, data show and "
+            "data curve only.",
+            remedy="Name a base: `tunesmith model list` shows those that are known.",
+        )
     known = catalog.find_entry(name) or find_hub_base(name)
     if known is not None or may_be_on_hub(name):
         return

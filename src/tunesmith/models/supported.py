@@ -93,10 +93,10 @@ def check_config(config: PretrainedConfig, folder: Path) -> None:
             remedy="Use a text-only base; of Gemma 3, the sizes 270M and 1B (gemma3_text).",
         )
     quantized = _quantization(config)
-    if quantized and not is_four_bit(config):
+    if quantized and not is_four_bit(config) and not is_mxfp4(config):
         raise ModelError(
             f"{folder}: its weights are already quantized ({quantized.get('quant_method')}), "
-            "which is not supported; only bitsandbytes' 4-bit is.",
+            "which is not supported; only bitsandbytes' 4-bit and MXFP4 are.",
             remedy="Use the 16-bit base; method qlora quantizes it to 4-bit while loading.",
         )
 
@@ -105,6 +105,11 @@ def is_four_bit(config: PretrainedConfig) -> bool:
     """Whether a config states that the weights are already in bitsandbytes' 4-bit format."""
     quantized = _quantization(config)
     return quantized.get("quant_method") == "bitsandbytes" and bool(quantized.get("load_in_4bit"))
+
+
+def is_mxfp4(config: PretrainedConfig) -> bool:
+    """Whether a config states that the experts are in MXFP4, as gpt-oss is published."""
+    return _quantization(config).get("quant_method") == "mxfp4"
 
 
 def _quantization(config: PretrainedConfig) -> dict[str, object]:

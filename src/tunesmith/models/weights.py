@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tunesmith.core.errors import ModelError
+from tunesmith.models.layout import read_converted
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -31,13 +33,29 @@ def weight_files(folder: Path, name: str | None = None) -> list[Path]:
 
 
 def read_weight(folder: Path, name: str) -> Tensor:
-    """The tensor of this name; ModelError where the files lack it."""
+    """The tensor of this name in transformers' model; ModelError where the files lack it."""
+    found = _stored(folder, name)
+    if found is None:
+        found = read_converted(folder, list(weight_shapes(folder)), name, partial(_read, folder))
+    if found is None:
+        raise ModelError(f"{folder}: its files hold no tensor {name}.")
+    return found
+
+
+def _read(folder: Path, name: str) -> Tensor:
+    """A tensor that the files have under this name."""
+    found = _stored(folder, name)
+    assert found is not None
+    return found
+
+
+def _stored(folder: Path, name: str) -> Tensor | None:
     for path in weight_files(folder, name):
         with safe_open(path, framework="pt") as file:
             if name in file.keys():  # noqa: SIM118  (no mapping)
                 tensor: Tensor = file.get_tensor(name)
                 return tensor
-    raise ModelError(f"{folder}: its files hold no tensor {name}.")
+    return None
 
 
 def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:

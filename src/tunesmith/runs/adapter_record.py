@@ -4,7 +4,7 @@ import json
 import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tunesmith.adapters import store
@@ -61,6 +61,7 @@ class AdapterRecord:
     data: str | None = None
     score: Score | None = None
     system: str | None = None
+    template_options: Values = field(default_factory=dict)
     run: Path | None = None
     fault: str | None = None
 
@@ -79,6 +80,7 @@ class AdapterRecord:
             "goal": self.goal,
             "data": self.data,
             "system": self.system,
+            **({"template_options": dict(options)} if (options := self.template_options) else {}),
             "score": self.score and asdict(self.score),
             "run": self.run and str(self.run),
             "from": self.origin,
@@ -143,6 +145,7 @@ def _facts(folder: Path, origin: Origin | None) -> dict[str, object]:
         "base": origin.base if origin else str(config.get("base_model_name_or_path") or "?"),
         "base_sha256": origin.sha256 if origin else None,
         "system": origin.system if origin else None,
+        "template_options": origin.template_options if origin else {},
         "rank": facts.get("rank"),
         "virtual_tokens": facts.get("virtual_tokens"),
         "parameters": sum(math.prod(tensors.shape(name)) for name in tensors),

@@ -12,7 +12,14 @@ import yaml
 
 from tunesmith import __version__
 from tunesmith.adapters.card import card_text
-from tunesmith.adapters.folder import CARD, Origin, own_name, read_origin, system_section
+from tunesmith.adapters.folder import (
+    CARD,
+    Origin,
+    options_section,
+    own_name,
+    read_origin,
+    system_section,
+)
 from tunesmith.config import DataSettings
 from tunesmith.core import files
 from tunesmith.core.numbers import limits_text, percent, pluralize, signed
@@ -50,6 +57,7 @@ def run_card(folder: RunFolder, origin: Origin) -> str:
         _limits(records),
         _use(folder, origin, is_adapter=is_adapter),
         *([system_section(origin.system).strip()] if origin.system else []),
+        *([options_section(used).strip()] if (used := origin.template_options) else []),
     )
     return card_text(
         "\n\n".join(sections),

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tunesmith.adapters.folder import read_origin
+from tunesmith.adapters.folder import read_origin, template_options_of
 from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any, open_base
 from tunesmith.config import RunConfig
 from tunesmith.config.load import merged, run_config
@@ -104,7 +104,9 @@ def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> 
     adapter = next(iter(found.adapters.values()), None)
     named = merged({"data": {"train": data}}, overrides)
     method = {"kind": first_kind(four_bit=found.four_bit)}
-    under = {"data": {"system": found.system}} if found.system else {}
+    options = template_options_of(adapter) if adapter else {}
+    asked = {"system": found.system, "template_options": dict(options)}
+    under = {"data": {key: value for key, value in asked.items() if value}}
     own = merged({"model": found.model, "method": method}, under)
     values = merged(own, merged(named, held))
     config = run_config(values, path=None, flags=overrides)

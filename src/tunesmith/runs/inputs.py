@@ -8,7 +8,7 @@ from tunesmith.core.errors import ConfigError, RunError
 from tunesmith.data.faults import RowReport, refuse
 from tunesmith.data.read import SourceRequest, read_rows
 from tunesmith.data.records import exists, options_of
-from tunesmith.models.names import require_base_name
+from tunesmith.models.names import AUTO, require_base_name
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.locate import locate, require_known
 
@@ -23,7 +23,7 @@ def require_inputs(config: RunConfig, *, is_named: bool = True, is_new: bool = T
     """
     require_files(config.data)
     require_init(config.method)
-    if is_named:
+    if is_named and config.model.lower() != AUTO:
         require_base_name(config.model)
     if is_new and config.out is not None:
         RunFolder(Path(config.out)).require_free()

@@ -1,7 +1,7 @@
 """Would a run take this data: every fault and remark of its files, its lengths, and an estimate."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from tunesmith.config.run import AUTO, RunConfig
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.chat_format import inserted_system_prompt
+from tunesmith.data.chat_text import with_options
 from tunesmith.data.dataset import Numbers
 from tunesmith.data.faults import Faults, Note
 from tunesmith.data.formats.columns import PLAIN_TEXT
@@ -29,6 +30,7 @@ from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
 from tunesmith.runs.enough import few_held_out, few_notes
 from tunesmith.runs.language_fit import language_notes
+from tunesmith.runs.model_choice import with_model
 from tunesmith.runs.rows import MAX_SAMPLED, LoadedData, Side, load_sources
 from tunesmith.training.length import choose_length
 from tunesmith.training.steps import EARLIER_EPOCHS
@@ -88,15 +90,22 @@ class OpenedTokenizer:
 
 
 def open_tokenizer(
-    model: str, *, trust_remote_code: bool = False, progress: Progress = SILENT
+    model: str,
+    *,
+    trust_remote_code: bool = False,
+    options: Mapping[str, object] = {},
+    progress: Progress = SILENT,
 ) -> OpenedTokenizer:
-    """Read only what rows are rendered with; raises ModelError as loading the base would."""
+    """Read only what rows are rendered with; raises ModelError as loading the base would.
+
+    ``options`` are variables of the chat template.
+    """
     folder = resolve(model, trust_remote_code=trust_remote_code, progress=progress)
     with no_progress_bars():
         config = read_config(folder, trust_remote_code=trust_remote_code)
         check_config(config, folder)
         tokenizer = read_tokenizer(folder, trust_remote_code=trust_remote_code)
-    return OpenedTokenizer(tokenizer, context_of(config, folder), config)
+    return OpenedTokenizer(with_options(tokenizer, options), context_of(config, folder), config)
 
 
 def tokenizer_here(model: str) -> Tokenizer | None:
@@ -140,8 +149,12 @@ class Inspection:
 def inspect_data(config: RunConfig, *, progress: Progress = SILENT) -> list[Inspection]:
     """The training files together, then the held-out file where one is named."""
     settings, progress = config.data, replace(progress, threads=config.train.threads)
+    config = with_model(config, progress=progress)
     opened = open_tokenizer(
-        config.model, trust_remote_code=config.trust_remote_code, progress=progress
+        config.model,
+        trust_remote_code=config.trust_remote_code,
+        options=settings.template_options,
+        progress=progress,
     )
     loaded = load_sources(
         settings,

@@ -4,7 +4,7 @@ import copy
 import functools
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,14 +15,27 @@ from torch import Tensor
 from tunesmith import __version__
 from tunesmith.adapters import store
 from tunesmith.adapters.fit import Identity
-from tunesmith.adapters.folder import CARD, read_origin, record_files, write_origin
-from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any, open_base
+from tunesmith.adapters.folder import (
+    CARD,
+    read_origin,
+    record_files,
+    template_options_of,
+    write_origin,
+)
+from tunesmith.adapters.loaded_base import (
+    LoadedBase,
+    attach_over_any,
+    open_base,
+    with_template_options,
+)
 from tunesmith.config import DataSettings, RunConfig
 from tunesmith.config.methods import AnyMethod, init_path, needs_four_bit
 from tunesmith.config.run import DataSource
 from tunesmith.core import files
 from tunesmith.core.errors import ConfigError
+from tunesmith.core.numbers import percent
 from tunesmith.core.progress import Progress
+from tunesmith.data.chat_text import with_options
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.quality.distribution import languages_of
 from tunesmith.data.records import files_of, options_of
@@ -30,12 +43,13 @@ from tunesmith.data.rows import HUB
 from tunesmith.data.tokenizer import Tokenizer, add_tokens_, decode, encode
 from tunesmith.engine import memory
 from tunesmith.engine.device import describe
-from tunesmith.engine.forward import named_tensors
+from tunesmith.engine.forward import Engine, named_tensors
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, NewTokens, Words
 from tunesmith.methods.peft import Difference
 from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
 from tunesmith.models.in_memory import held_model, own_weights_
+from tunesmith.models.layout import as_stored
 from tunesmith.models.load import Base, read_tokenizer
 from tunesmith.models.weights import number_format, read_weight, write_derived
 from tunesmith.runs.card import licence_of, run_card
@@ -62,6 +76,7 @@ def open_for(config: RunConfig, *, progress: Progress) -> LoadedBase:
         trust_remote_code=config.trust_remote_code,
         progress=progress,
     )
+    loaded = with_template_options(loaded, config.data.template_options)
     if trains_base and held_model(loaded.base.folder):
         own_weights_(loaded.base.model)
     return loaded
@@ -88,7 +103,11 @@ def attach(loaded: LoadedBase, config: RunConfig, *, name: str = "default") -> A
     if (folder := start_folder(settings)) is not None:
         settings = resolved(config).method
         differing = _differing_tokens(settings, folder)
-        return attach_over_any(loaded, folder, name=name, settings=settings, differing=differing)
+        adapter = attach_over_any(loaded, folder, name=name, settings=settings, differing=differing)
+        if name in loaded.tokenizers:
+            own, options = loaded.tokenizers[name], config.data.template_options
+            loaded.tokenizers[name] = with_options(own, options)
+        return adapter
     tokens: NewTokens = {}
     method = table.of(settings)
     if method.own_tokens and (wanted := getattr(settings, "new_tokens", ())):
@@ -115,7 +134,7 @@ def start_folder(settings: AnyMethod) -> Path | None:
 
 
 def resolved(config: RunConfig) -> RunConfig:
-    """The config with the adapter's own values for the keys of `method` that it leaves out.
+    """The config with the adapter's own values for what it leaves out of `method`, and template.
 
     Raises ConfigError for a folder that is missing or holds an adapter of another kind,
     AdapterError for one that cannot be read. Keys that are given are compared by ``attach``.
@@ -136,7 +155,11 @@ def resolved(config: RunConfig) -> RunConfig:
     values: dict[str, object] = {key: getattr(found, key) for key in left_out}
     if "new_tokens" not in given and (texts := token_texts(folder)):
         values["new_tokens"] = texts
-    return config.model_copy(update={"method": asked.model_copy(update=values)})
+    data = config.data
+    options = template_options_of(folder)
+    if options and "template_options" not in data.model_fields_set:
+        data = data.model_copy(update={"template_options": dict(options)})
+    return config.model_copy(update={"method": asked.model_copy(update=values), "data": data})
 
 
 def other_base(config: RunConfig, base: Base) -> str | None:
@@ -152,6 +175,40 @@ def other_base(config: RunConfig, base: Base) -> str | None:
     if origin.sha256 != hash_folder(base.folder)[COMBINED]:
         return f"{folder} was trained over {origin.base}, and continues over another base"
     return None
+
+
+def notes_on_start(
+    config: RunConfig, loaded: LoadedBase, adapter: Adapter
+) -> Iterator[tuple[str, str]]:
+    """What of a base an adapter leaves out, and that it began over another: codes and texts."""
+    for note in notes_on_experts(loaded.engine, adapter):
+        yield "experts", note
+    if other := other_base(config, loaded.base):
+        yield "other_base", other
+
+
+def notes_on_experts(engine: Engine, adapter: Adapter) -> Iterator[str]:
+    """What of a mixture's experts an adapter with terms leaves out, and what 4-bit leaves."""
+    stacks = {name: seam.weight.numel() for name, seam in engine.experts.items()}
+    if not stacks or not any(adapter.name in seam.terms for seam in engine.seams.values()):
+        return
+    layers = {f"{name}.weight": each for name, each in engine.linears.items()}
+    rest = (p.numel() for name, p in engine.model.named_parameters() if name not in layers)
+    total = sum(each.in_features * each.out_features for each in layers.values()) + sum(rest)
+    left = [name for name in stacks if adapter.name not in engine.experts[name].terms]
+    if left:
+        which = "experts are" if len(left) == len(stacks) else f"{len(left)} stacks of experts are"
+        share = percent(sum(stacks[name] for name in left) / total)
+        names = ", ".join(dict.fromkeys(f"experts.{name.rpartition('.')[2]}" for name in left))
+        how = f"; --method.target_parameters '[{names}]' adds terms to them"
+        is_open = hasattr(adapter.settings, "target_parameters")
+        yield f"{which} not among the targets: {share} of the parameters{how * is_open}"
+    if any(linear.four_bit for linear in engine.linears.values()):
+        share = percent(sum(stacks.values()) / total)
+        yield (
+            "experts stay in 16-bit precision, as 4-bit is for linear layers: "
+            f"{share} of the parameters"
+        )
 
 
 def token_texts(folder: Path) -> tuple[str, ...]:
@@ -192,7 +249,8 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
     """Write adapter/ in PEFT's format, or model/ where the base itself was trained."""
     base = loaded.base
     origin = Identity(base.name, base.folder).origin(config.method.kind)
-    origin = replace(origin, system=config.data.system)
+    data = config.data
+    origin = replace(origin, system=data.system, template_options=data.template_options)
     card = run_card(folder, origin)
     if adapter.frozen_base:
         tokenizer = loaded.tokenizers.get(adapter.name)
@@ -214,10 +272,15 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
 
     def fill(into: Path) -> None:
         tensors = (
-            {name: tensor.to(base.dtype) if tensor.is_floating_point() else tensor}
+            as_stored(
+                loaded.engine.model,
+                {name: tensor.to(base.dtype) if tensor.is_floating_point() else tensor},
+            )
             for name, tensor in named_tensors(loaded.engine)
         )
         write_derived(base.folder, into, tensors=tensors, dtype=base.dtype, config={})
+        if data.template_options:
+            base.tokenizer.save_pretrained(into)
         (into / CARD).write_text(card, encoding="utf-8")
         write_origin(into, origin)
         record_files(into)

@@ -143,8 +143,8 @@ def prepare(
     for note in loaded.base.notes:
         progress.notice("base", note)
     adapter = result.attach(loaded, config, name=name)
-    if other := result.other_base(config, loaded.base):
-        progress.notice("other_base", other)
+    for code, text in result.notes_on_start(config, loaded, adapter):
+        progress.notice(code, text)
     progress.phase("reading the data")
     rows = load(config, loaded, name, progress)
     report_rows(config, loaded, rows, name, progress)

@@ -156,7 +156,10 @@ def show_data(config: RunConfig, *, max_rows: int, progress: Progress = SILENT) 
     if first is None:
         return ShownData((), report.faults.listed, ())
     loaded = open_tokenizer(
-        config.model, trust_remote_code=config.trust_remote_code, progress=progress
+        config.model,
+        trust_remote_code=config.trust_remote_code,
+        options=settings.template_options,
+        progress=progress,
     )
     limit = min(loaded.context, settings.max_tokens or loaded.context)
     rendering = rendering_of(settings)

@@ -23,6 +23,7 @@ from tunesmith.models.precision import detect_device
 from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.inputs import COMPARISON, require_files
+from tunesmith.runs.model_choice import with_model
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for, resolved
 from tunesmith.runs.rows import load_rows_for
@@ -122,6 +123,12 @@ def silent(_: str) -> Progress:
     return SILENT
 
 
+def _models(variants: Sequence[Variant], progress: Progress) -> dict[str, str]:
+    """What `auto` means, chosen once for all runs."""
+    asked = {variant.config.model: variant.config for variant in variants}
+    return {name: with_model(config, progress=progress).model for name, config in asked.items()}
+
+
 def compare_runs(
     variants: Sequence[Variant], out: Path, progress_of: ProgressOf = silent
 ) -> ComparisonState:
@@ -137,9 +144,11 @@ def compare_runs(
         require_evaluable(variant.config)
         require_files(variant.config.data)
         folder.require_free()
+    bases = _models(variants, progress_of(TOGETHER))
     rows = []
     for variant, folder in zip(variants, folders, strict=True):
-        config = variant.config.model_copy(update={"out": str(folder.path)})
+        base = bases.get(variant.config.model, variant.config.model)
+        config = variant.config.model_copy(update={"out": str(folder.path), "model": base})
         with contextlib.suppress(TunesmithError):  # reported in its row, when its turn comes
             config = resolved(config)
         folder.create(config.model_dump(mode="json", by_alias=True))

@@ -17,6 +17,7 @@ from tunesmith.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_limits
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.methods import table
 from tunesmith.runs.inspect_data import open_tokenizer
+from tunesmith.runs.model_choice import with_model
 from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows, load_rows_for
 from tunesmith.studies.compare import (
@@ -174,6 +175,7 @@ def learning_curve(
             "All runs of a learning curve take the same steps, and train.minutes depends on each.",
             remedy="Give train.steps or train.epochs.",
         )
+    config = with_model(config, progress=progress_of(TOGETHER))
     rows = _rows(config, progress_of(TOGETHER))
     if rows.held is None:
         raise DataError(
@@ -205,7 +207,11 @@ def _assessed(comparison: ComparisonState, progress_of: ProgressOf) -> LearningC
 
 def _rows(config: RunConfig, progress: Progress) -> RunRows:
     progress.phase("reading the data")
-    loaded = open_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
+    loaded = open_tokenizer(
+        config.model,
+        trust_remote_code=config.trust_remote_code,
+        options=config.data.template_options,
+    )
     seed = config.train.seed
     return load_rows(config.data, loaded.tokenizer, context=loaded.context, seed=seed)
 
