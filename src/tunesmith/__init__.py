@@ -18,6 +18,12 @@ SPIN_COUNT = "GOMP_SPINCOUNT"
 torch_came_first = "torch" in sys.modules and SPIN_COUNT not in os.environ
 os.environ.setdefault(SPIN_COUNT, "3000")
 
+# On CUDA, segments that grow in place: streams differ in length, and blocks of fixed sizes would
+# fall to pieces. Read with the first tensor on a GPU; a user's setting has priority.
+_ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+if sys.platform == "linux" and not any(name in os.environ for name in _ALLOCATOR):
+    os.environ[_ALLOCATOR[0]] = "expandable_segments:True"
+
 if TYPE_CHECKING:
     from tunesmith.api.adapters import list_adapters, show_adapter, verify
     from tunesmith.api.catalog import list_methods, list_models, pull

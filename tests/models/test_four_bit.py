@@ -18,6 +18,7 @@ from tests.variants import FOUR_BIT, VARIANTS
 from tunesmith.adapters import store
 from tunesmith.config.methods import FullSettings, LoraSettings
 from tunesmith.core.errors import ConfigError, ModelError
+from tunesmith.core.progress import SILENT
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum
 from tunesmith.engine.pack import pack
@@ -186,3 +187,40 @@ def test_other_quantisations_and_missing_kernels_are_refused(tmp_path, monkeypat
     edit_json(folder / "config.json", quantization_config={"quant_method": "gptq", "bits": 4})
     with pytest.raises(ModelError, match="gptq"):
         load_base(str(folder), device="cpu")
+
+
+def test_devices_with_the_same_codes_share_a_copy_and_others_have_their_own(
+    home, tmp_path, monkeypatch
+):
+    folder = tiny_folder(tmp_path / "base")
+    config = AutoConfig.from_pretrained(folder)
+
+    def copy_of(device):
+        options = {"dtype": torch.float32, "progress": SILENT, "device": torch.device(device)}
+        return four_bit.quantized(folder, config, **options)
+
+    assert four_bit.has_same_codes(torch.device("cpu"))
+    shared = copy_of("cpu")
+    monkeypatch.setattr(four_bit, "has_same_codes", lambda device: False)
+    own = copy_of("cpu")
+    assert own.name == f"{shared.name}-cpu"
+    assert read_weight(own, "model.norm.weight").equal(read_weight(shared, "model.norm.weight"))
+
+
+@pytest.mark.parametrize(
+    ("device", "remedy"),
+    [("mps", "Set device to cpu, or use method lora."), ("cpu", "Install it again")],
+)
+def test_a_device_without_kernels_for_4_bit_is_named(monkeypatch, device, remedy):
+    class Lacking:
+        def quantize_4bit(self, *_, **__):
+            raise NotImplementedError("bitsandbytes::quantize_4bit is not implemented")
+
+        dequantize_4bit = quantize_4bit
+
+    monkeypatch.setattr(four_bit, "functional", Lacking)
+    monkeypatch.setattr(torch, "ones", lambda *_, **__: None)
+    with pytest.raises(ModelError, match="quantize_4bit is not implemented") as error:
+        four_bit.require_kernels(torch.device(device))
+    assert remedy in error.value.remedy
+    assert ("on device mps" in str(error.value)) is (device == "mps")

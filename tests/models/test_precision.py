@@ -36,6 +36,34 @@ def test_hardware_is_asked_what_torch_knows():
     assert precision._multiplies_in_bfloat16(CPU) is expected
 
 
+@pytest.mark.parametrize(
+    ("device", "capability", "expected"),
+    [
+        ("cpu", None, torch.float32),
+        ("cuda", (6, 1), torch.float32),  # GTX 10xx multiplies in float16 at a 64th of the speed
+        ("cuda", (7, 5), torch.float16),  # T4, RTX 20xx
+        ("xpu", None, torch.float16),
+        ("mps", None, torch.float16),
+    ],
+)
+def test_a_device_without_bfloat16_takes_float16_where_that_is_fast(
+    monkeypatch, device, capability, expected
+):
+    monkeypatch.setattr(precision, "_multiplies_in_bfloat16", lambda _: False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    dtype, reason = precision.detect_dtype("auto", torch.device(device))
+    assert dtype == expected
+    assert ("the loss is scaled" in reason) is (expected == torch.float16)
+    assert precision.detect_dtype("float16", torch.device(device))[0] == torch.float16
+
+
+@pytest.mark.parametrize("kind", ["mps", "xpu"])
+def test_apples_and_intels_devices_are_used_where_they_are_asked_for(monkeypatch, kind):
+    monkeypatch.setitem(precision.COUNTS, kind, lambda: 1)
+    assert precision.detect_device(kind).type == kind
+    assert precision.detect_device("auto").type != kind
+
+
 @pytest.mark.parametrize(("count", "expected"), [(0, "cpu"), (1, "cuda")])
 def test_auto_device_is_the_gpu_if_there_is_one(monkeypatch, count, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)

@@ -12,6 +12,13 @@ def test_the_page_is_json_and_holds_what_a_bug_report_needs(home):
     assert facts["cache"] == {"folder": str(home), "bytes": 0, "models": []}
 
 
+def test_every_feature_says_whether_it_is_used_and_why(home):
+    features = {each["name"]: each for each in examine()["features"]}
+    assert all(each["reason"] and isinstance(each["used"], bool) for each in features.values())
+    assert {"cuda", "xpu", "mps", "4-bit bases", "loss scaling", "ordered sums"} <= features.keys()
+    assert sum(features[name]["used"] for name in ("bfloat16", "float32") if name in features) == 1
+
+
 def test_the_cache_is_measured(home):
     (home / "models").mkdir(parents=True)
     (home / "models" / "x").write_bytes(b"12345")

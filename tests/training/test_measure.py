@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,14 @@ from tunesmith.core.errors import MemoryRefusal
 from tunesmith.engine.forward import Engine
 from tunesmith.training import measure
 from tunesmith.training.job import HELD_OUT_SHARE, Member, planned
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", 1792), ("cuda", 16_384)])
+def test_a_micro_batch_has_the_tokens_of_the_step_where_memory_alone_bounds_it(device, expected):
+    engine = SimpleNamespace(device=torch.device(device))
+    job = SimpleNamespace(engine=engine, adapter=SimpleNamespace(frozen_base=True))
+    assert measure._auto_tokens(job, 16_384) == expected
+    assert measure._auto_tokens(job, 100) == 100
 
 
 @pytest.mark.parametrize("method", ["lora", "projection"])

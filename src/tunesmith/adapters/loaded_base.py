@@ -13,13 +13,13 @@ from tunesmith.adapters.folder import template_options_of
 from tunesmith.config.methods import AnyMethod
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.chat_text import with_options
+from tunesmith.engine.device import set_up
 from tunesmith.engine.forward import Engine, prepare_
-from tunesmith.engine.memory import bound_kernel_caches, keep_freed_memory
 from tunesmith.engine.trial import admit
 from tunesmith.methods.adapter import Adapter
 from tunesmith.methods.peft import Difference
 from tunesmith.models.load import Base, config_of, load_base, read_config, read_tokenizer
-from tunesmith.models.precision import DtypeChoice
+from tunesmith.models.precision import DtypeChoice, detect_device
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
 from tunesmith.models.text_part import empty_model
@@ -48,8 +48,7 @@ def open_base(
     progress: Progress = SILENT,
 ) -> LoadedBase:
     """Load ``model`` without adapters; with ``four_bit`` its linear layers are held in 4-bit."""
-    bound_kernel_caches()
-    keep_freed_memory()
+    set_up(detect_device(device))
     config = config_of(model, trust_remote_code=trust_remote_code, progress=progress)
     notes = admit(config.get_text_config())
     base = load_base(

@@ -223,7 +223,7 @@ def load(
     tokenizer: object = None,
     adapters: Mapping[str, AdapterGiven] | Sequence[AdapterGiven] = (),
     device: str = "auto",
-    dtype: Literal["auto", "bfloat16", "float32"] = "auto",
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto",
     force: bool = False,
 ) -> Model:
     """A base in memory: of a name, folder, hub id or run, or a transformers model as it is.

@@ -158,6 +158,8 @@ def _lines(facts: Document) -> Iterator[tuple[str, str]]:
         yield "GPU", f"{gpu['name']}, {_size(gpu['bytes'])}, {gpu['bfloat16']}"
     if not facts["gpus"]:
         yield "GPU", "none that torch can use"
+    for feature in facts["features"]:
+        yield feature["name"], f"{'used' if feature['used'] else 'not used'}: {feature['reason']}"
     yield "cache", f"{cache['folder']}, {_size(cache['bytes'])}"
     yield "cached models", ", ".join(cache["models"]) or "none (`tunesmith model pull NAME`)"
     disk = facts["disk"]

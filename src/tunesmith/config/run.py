@@ -331,10 +331,10 @@ class RunConfig(Settings):
         "smollm2-135m-instruct",
         description="short name, folder, .gguf or hub id; auto: the best known one that fits here",
     )
-    dtype: Literal["auto", "bfloat16", "float32"] = Field(
-        "auto", description="auto: bfloat16 where the hardware has it"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="auto: bfloat16 where the hardware has it, else float16 on a GPU"
     )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, xpu")
     trust_remote_code: bool = Field(False, description="run code that a model folder brings")
     data: DataSettings
     method: MethodSettings = Field(default_factory=LoraSettings)

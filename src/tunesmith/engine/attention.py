@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from tunesmith.core.errors import ModelError
@@ -63,8 +62,8 @@ def packed_attention(  # noqa: PLR0913  (the signature is transformers')
     return out.transpose(0, 1)[None], None
 
 
+# And no function for masks: transformers then makes none, and reads nothing from the device.
 ALL_ATTENTION_FUNCTIONS.register(NAME, packed_attention)
-ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, lambda *_args, **_kwargs: None)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> Tensor:

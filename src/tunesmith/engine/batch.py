@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.engine.blocks import Block, KeyValueCache
+from tunesmith.engine.device import send
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,12 @@ class PackedBatch:
     retained_rows: Tensor = field(default_factory=partial(torch.zeros, 0, dtype=torch.int64))  # [R]
     teacher_states: Tensor = field(default_factory=partial(torch.zeros, 0, 0))  # [R, D]
     plans: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)  # caches
+    source: "PackedBatch | None" = field(default=None, compare=False, repr=False)
+
+    @property
+    def on_host(self) -> "PackedBatch":
+        """The batch on the CPU, whose numbers can be read without waiting for a device."""
+        return self if self.source is None else self.source
 
     @cached_property
     def segments(self) -> tuple[tuple[str | None, int, int], ...]:
@@ -88,15 +95,15 @@ class PackedBatch:
     @cached_property
     def label_segments(self) -> tuple[tuple[str | None, int, int], ...]:
         """Runs of label rows with one adapter: (adapter, start, stop)."""
-        return self._runs(self.label_rows)
+        return self._runs(self.on_host.label_rows)
 
     @cached_property
     def retained_segments(self) -> tuple[tuple[str | None, int, int], ...]:
         """Runs of retained rows with one adapter: (adapter, start, stop)."""
-        return self._runs(self.retained_rows)
+        return self._runs(self.on_host.retained_rows)
 
     def _runs(self, rows: Tensor) -> tuple[tuple[str | None, int, int], ...]:
-        ends = torch.tensor([stop for _, _, stop in self.segments], device=rows.device)
+        ends = torch.tensor([stop for _, _, stop in self.segments])
         at = torch.searchsorted(ends, rows, right=True).tolist()
         runs: list[tuple[str | None, int, int]] = []
         for number, segment in enumerate(at):
@@ -130,10 +137,11 @@ class PackedBatch:
         return factors
 
     def to(self, device: torch.device) -> "PackedBatch":
-        """The same batch with its tensors on ``device``."""
+        """The same batch with its tensors on ``device``, in one copy."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {k: v.to(device) for k, v in values.items() if isinstance(v, Tensor)}
-        return PackedBatch(**{**values, **moved, "plans": {}})
+        own = {k: v for k, v in values.items() if isinstance(v, Tensor) and v.device != device}
+        moved = dict(zip(own, send(list(own.values()), device), strict=True))
+        return PackedBatch(**{**values, **moved, "plans": {}, "source": self.on_host})
 
 
 def _seed(*key: int) -> int:

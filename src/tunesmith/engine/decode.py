@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import KeyValueCache
+from tunesmith.engine.device import send
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,16 +46,17 @@ def _plan(stream: PackedBatch, rule: Rule, like: Tensor) -> _DecodePlan:
         kept = [d.keep for d in stream.documents if d.keep is not None]
         cache, slots = kept[0][0], [slot for _, slot in kept]
         past = stream.positions
-        longest = int(past.max()) + 1
+        on_host = stream.on_host.positions
+        longest = int(on_host.max()) + 1
         if longest > cache.capacity:
             raise IndexError(f"position {longest} is beyond the cache's {cache.capacity}")
-        low = 0 if rule.window is None else max(0, int(past.min()) + 1 - rule.window)
+        low = 0 if rule.window is None else max(0, int(on_host.min()) + 1 - rule.window)
         index = torch.arange(low, longest, device=like.device)[None]
         hidden = index > past[:, None]  # [B, keys]
         if rule.window is not None:
             hidden |= past[:, None] - index >= rule.window
         bias = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
-        at = torch.tensor(slots, device=like.device)
+        (at,) = send([torch.tensor(slots)], like.device)
         stream.plans[key] = _DecodePlan(
             cache=cache,
             slots=at,

@@ -15,6 +15,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.engine.attention import NAME
 from tunesmith.engine.batch import PackedBatch, within
 from tunesmith.engine.blocks import KeyValueCache, Prefix
+from tunesmith.engine.device import send
 from tunesmith.engine.experts import NAME as EXPERTS
 from tunesmith.engine.experts import SeamExperts, seams_of
 from tunesmith.engine.families import (
@@ -113,9 +114,9 @@ class Engine:
         rotary embedding can pack.
         """
         limit = self.longest_position
-        if limit is not None and int(batch.positions.max()) >= limit:
+        if limit is not None and (last := int(batch.on_host.positions.max())) >= limit:
             raise ModelError(
-                f"A document reaches position {int(batch.positions.max())}; beyond {limit} this "
+                f"A document reaches position {last}; beyond {limit} this "
                 "model's rotary embedding depends on the whole call.",
                 remedy=f"Set data.max_tokens to {limit}.",
             )
@@ -155,8 +156,8 @@ class Engine:
         if width > scores.shape[1]:
             scores = nn.functional.pad(scores, (0, width - scores.shape[1]), value=-torch.inf)
         for adapter, tokens in owned.items():
-            rows = torch.tensor([i for i, a in enumerate(adapters) if a == adapter])
-            rows = rows.to(hidden.device)
+            mine = torch.tensor([i for i, a in enumerate(adapters) if a == adapter])
+            (rows,) = send([mine], hidden.device)
             own = self.head.logits(hidden.index_select(0, rows), tokens)
             scores[rows, : own.shape[1]] = own
         return scores

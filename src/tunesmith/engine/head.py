@@ -252,7 +252,8 @@ class _Head(torch.autograd.Function):
         needs_rows, needs_weight, *_ = ctx.needs_input_grad
         head, narrow, device, lend = plan.head, rows.dtype, rows.device, plan.head.workspace
         wide = torch.promote_types(narrow, torch.float32)
-        total = torch.zeros((), dtype=torch.float64, device=device)
+        exact = wide if device.type == "mps" else torch.float64  # which that lacks
+        total = torch.zeros((), dtype=exact, device=device)
         g_rows = torch.empty_like(rows) if needs_rows else None
         own = _Own(plan.tokens, narrow=narrow, wide=wide) if plan.tokens else None
         cast = weight.dtype != narrow
@@ -291,7 +292,7 @@ class _Head(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Context, g: Tensor) -> Gradients:
         (g_rows, g_own), (needs_weight, outputs) = ctx.saved_tensors, ctx.plan
-        if needs_weight and g != 1:
+        if needs_weight and g.device.type == "cpu" and g != 1:  # elsewhere it would be waited for
             raise RuntimeError("The loss of a head that is trained is the end of the graph.")
         rows = None if g_rows is None else g_rows * g.to(g_rows.dtype)
         own = None if g_own is None else (g_own * g.to(g_own.dtype)).to(outputs.dtype)

@@ -147,10 +147,20 @@ class _Linear(torch.autograd.Function):
                 if needs[4 * i]:
                     # With an offset A is in both halves of the product, B in the first.
                     own = inner if inner.shape[1] == rank else inner[:, :rank] + inner[:, rank:]
-                    ga = (own.t() @ part.dropped(x)).to(term.a.dtype).mul_(term.scale)
-                gb = (g[rows].t() @ kept[2 * i][:, :rank]).to(term.a.dtype).mul_(term.scale)
+                    ga = _master_gradient(own, part.dropped(x), term.a.dtype).mul_(term.scale)
+                gb = _master_gradient(g[rows], kept[2 * i][:, :rank], term.a.dtype)
+                gb.mul_(term.scale)
             grads += [ga, gb, outputs[i], gi]
         return gx, gw, gbias, None, *grads
+
+
+def _master_gradient(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
+    """left^T right of [n, K] and [n, L] in a master's format: on CUDA as it was summed, elsewhere
+    after rounding to the factors'.
+    """
+    if left.device.type == "cuda" and dtype == torch.float32 and left.dtype.itemsize == 2:
+        return torch.mm(left.t(), right, out_dtype=dtype)
+    return (left.t() @ right).to(dtype)
 
 
 def _through_factors(

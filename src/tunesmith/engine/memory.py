@@ -1,13 +1,14 @@
 """The memory that this process has used at most, and how much is still available.
 
-glibc maps every large tensor anew and the kernel clears its pages again: measured at a tenth of a
-training step on a CPU. 16-bit products keep a compiled kernel for every new shape, in two caches of
-1,024: about 0.6 MB a shape, and packed streams are all of different lengths (docs/log.md).
+glibc maps every large tensor of a CPU anew and the kernel clears its pages again: measured at a
+tenth of a training step. 16-bit products keep a compiled kernel for every new shape, in two caches
+of 1,024: about 0.6 MB a shape, and packed streams are all of different lengths (docs/log.md).
 """
 
 import contextlib
 import ctypes
 import os
+import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,11 @@ _LARGEST = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Let glibc reuse freed memory; False where the C library is another one."""
     return _glibc("mallopt", _M_MMAP_MAX, 0) and _glibc("mallopt", _M_TRIM_THRESHOLD, _LARGEST)
+
+
+def keeps_freed_memory() -> bool:
+    """Whether ``keep_freed_memory`` can work here."""
+    return sys.platform.startswith("linux") and platform.libc_ver()[0] == "glibc"
 
 
 def _glibc(function: str, *arguments: int) -> bool:
@@ -99,20 +105,26 @@ def release(device: torch.device) -> None:
         torch.accelerator.empty_cache()
 
 
+# Whose allocators count what they hold; that of MPS does so in its own words.
+_COUNTED = ("cuda", "xpu")
+
+
 def peak_bytes(device: torch.device) -> int:
     """Largest memory so far: the allocator's on a GPU, the resident set (VmHWM) on a CPU.
 
     Not ru_maxrss: that is inherited through fork and exec.
     """
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
+    if device.type in _COUNTED:
+        return torch.accelerator.max_memory_allocated(device)
+    if device.type == "mps":  # which keeps no peak, and gives nothing back by itself
+        return torch.mps.driver_allocated_memory()
     return _kilobytes("self/status", "VmHWM") or 0
 
 
 def forget_peak(device: torch.device) -> None:
     """Reset the peak to what is held now, where the system allows it."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    if device.type in _COUNTED:
+        torch.accelerator.reset_peak_memory_stats(device)
         return
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -120,17 +132,23 @@ def forget_peak(device: torch.device) -> None:
 
 def held_bytes(device: torch.device) -> int:
     """Memory that the process holds now, freed tensors that are kept for reuse included."""
-    if device.type == "cuda":
-        return int(torch.cuda.memory_reserved(device))
+    if device.type in _COUNTED:
+        return torch.accelerator.memory_reserved(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
     return _kilobytes("self/status", "VmRSS") or 0
 
 
 def available_bytes(device: torch.device) -> int | None:
     """Memory that may still be taken, less a reserve; None where it is unknown."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type in _COUNTED:
+        free, _ = torch.accelerator.get_memory_info(device)
+        held = torch.accelerator.memory_reserved(device)
+        reusable = held - torch.accelerator.memory_allocated(device)
         return int((free + reusable) * (1 - RESERVE))
+    if device.type == "mps":
+        used = torch.mps.current_allocated_memory()
+        return int((torch.mps.recommended_max_memory() - used) * (1 - RESERVE))
     limits = [_kilobytes("meminfo", "MemAvailable"), *(_cgroup(*files) for files in _CGROUP_FILES)]
     known = [limit for limit in limits if limit is not None]
     return int(min(known) * (1 - RESERVE)) if known else None

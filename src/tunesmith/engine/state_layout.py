@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tunesmith.engine.batch import Document, PackedBatch
 from tunesmith.engine.blocks import Kept, KeyValueCache, Span
+from tunesmith.engine.device import send
 
 FILLED = 0.75  # the shortest document of a group, as a part of the longest: docs/log.md
 
@@ -139,7 +140,8 @@ class _Planner:
         return self._tensor(numbers)
 
     def _tensor(self, numbers: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
-        return torch.tensor(numbers, dtype=torch.int64, device=self.device)
+        (sent,) = send([torch.tensor(numbers, dtype=torch.int64)], self.device)
+        return sent
 
     def _parent(self, i: int) -> int | None:
         """The document of this stream whose state this one begins with, if there is one."""

@@ -1,7 +1,7 @@
 """The vocabulary seam: token ids to embeddings, and an adapter's own rows for some tokens."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.nn import functional
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.autograd import Context, Gradients, apply, gradient_of
 from tunesmith.engine.batch import PackedBatch
+from tunesmith.engine.device import send
 
 
 @dataclass(slots=True, eq=False)
@@ -23,17 +24,25 @@ class TokenRows:
     ids: Tensor
     inputs: nn.Parameter
     outputs: nn.Parameter
+    width: int = field(init=False)  # the number of ids that scores must cover
+    _on_host: Tensor = field(init=False)  # the ids; a device would have to be waited for
 
-    @property
-    def width(self) -> int:
-        """The number of ids that scores must cover."""
-        return int(self.ids.max()) + 1
+    def __post_init__(self) -> None:
+        self._on_host = self.ids.cpu()
+        self.ids = self._on_host.to(self.inputs.device)
+        self.width = int(self._on_host.max()) + 1
 
-    def read(self, embedded: Tensor, ids: Tensor, start: int) -> Tensor:
-        """``embedded`` [T, D] with these rows where the tokens occur in ``ids``, rows start.. ."""
-        at, which = (ids[:, None] == self.ids[None]).nonzero(as_tuple=True)
+    def find(self, ids: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """Where the tokens occur in ``ids``, rows start.. of a stream, and which of them; on the
+        CPU, as the ids are.
+        """
+        at, which = (ids[:, None] == self._on_host[None]).nonzero(as_tuple=True)
+        return start + at, which
+
+    def put(self, embedded: Tensor, at: Tensor, which: Tensor) -> Tensor:
+        """``embedded`` [T, D] with these rows where ``find`` found them."""
         rows = self.inputs.index_select(0, which).to(embedded.dtype)
-        return embedded.index_copy(0, start + at, rows)
+        return embedded.index_copy(0, at, rows)
 
     def spread_(self, wide: Tensor, scores: Tensor, own: Tensor) -> Tensor:
         """Scores by token id: the base's [n, V] and these tokens' [n, K] into ``wide`` [n, W]."""
@@ -63,18 +72,20 @@ def lookup(
 
     Raises IndexError for an id that neither the base nor the document's adapter has a row for.
     """
-    ids, base = batch.ids, batch.ids
+    base, on_host = batch.ids, batch.on_host.ids
     owned = [(vocabularies[a], i, j) for a, i, j in batch.segments if a and a in vocabularies]
-    if owned:
-        base = ids.clone()
-        for tokens, start, stop in owned:
-            part = base[start:stop]
-            part.masked_fill_(torch.isin(part, tokens.ids), 0)
-    rows = apply(_Rows, module.weight, base, module.padding_idx)
-    for tokens, start, stop in owned:
-        rows = tokens.read(rows, ids[start:stop], start)
+    found = [place for rows, i, j in owned for place in rows.find(on_host[i:j], i)]
+    places = iter(send(found, base.device))
+    own = [(tokens, next(places), next(places)) for tokens, _, _ in owned]
+    if own:
+        base = base.clone()
+        for _, at, _ in own:
+            base.index_fill_(0, at, 0)
+    embedded = apply(_Rows, module.weight, base, module.padding_idx)
+    for tokens, at, which in own:
+        embedded = tokens.put(embedded, at, which)
     scale: Tensor | None = getattr(module, "embed_scale", None)
-    return rows if scale is None else rows * scale.to(rows.dtype)
+    return embedded if scale is None else embedded * scale.to(embedded.dtype)
 
 
 class _Rows(torch.autograd.Function):

@@ -16,6 +16,7 @@ from tunesmith.config.load import read_yaml
 from tunesmith.config.run import RetentionSettings, RunConfig, TrainSettings
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.numbers import percent, pluralize
+from tunesmith.engine.device import card_of
 from tunesmith.engine.families import layer_keys
 from tunesmith.methods import table
 from tunesmith.models.precision import detect_device, detect_dtype
@@ -98,7 +99,7 @@ def _earlier_rates(config: RunConfig, runs: Path) -> tuple[list[float], Path] | 
         kind = method.get("kind") if isinstance(method, dict) else method
         same_work = (run.get("model"), kind) == (config.model, config.method.kind)
         same_work = same_work and _retention(run) == config.train.retention
-        if same_work and _is_this_machine(here) and len(rates) >= MIN_STEPS:
+        if same_work and _is_this_machine(here, config.device) and len(rates) >= MIN_STEPS:
             return rates, folder
     return None
 
@@ -110,11 +111,14 @@ def _retention(run: Mapping[str, object]) -> RetentionSettings | None:
     return TrainSettings.model_validate({"retention": given or "none"}).retention
 
 
-def _is_this_machine(environment: dict[str, object]) -> bool:
+def _is_this_machine(environment: Mapping[str, object], choice: str) -> bool:
+    device = detect_device(choice)
     kind = torch.backends.cpu.get_cpu_capability()
-    ours = (os.cpu_count(), torch.get_num_threads(), kind, str(detect_device()))
+    ours = (os.cpu_count(), torch.get_num_threads(), kind, str(device))
     names = ("cores", "threads", "capability", "device")
-    return tuple(environment.get(name) for name in names) == ours
+    card = environment.get("accelerator")
+    name = card.get("device") if isinstance(card, dict) else None
+    return tuple(environment.get(name) for name in names) == ours and name == card_of(device)
 
 
 def _flops_per_token(config: RunConfig, shape: PretrainedConfig, supervised: float) -> float:

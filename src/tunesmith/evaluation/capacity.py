@@ -24,7 +24,7 @@ def singular_values(a: Tensor, b: Tensor, *, scale: float = 1.0) -> Tensor:
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
         raise ValueError(f"A {list(a.shape)} and B {list(b.shape)} have no product B A")
-    left, right = b.detach().double().cpu(), a.detach().double().cpu().T
+    left, right = b.detach().cpu().double(), a.detach().cpu().double().T
     if not (torch.isfinite(left).all() and torch.isfinite(right).all()):
         raise ValueError("A or B holds something that is not a number")
     triangle_b: Tensor = torch.linalg.qr(left, mode="r").R  # [min(D_out, R), R]

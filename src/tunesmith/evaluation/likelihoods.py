@@ -269,11 +269,12 @@ def _losses(
     ]
     # Without shared beginnings the labels are in the order of the rows.
     batch = pack(packable, prefixes=engine.prefixes).to(engine.device)
-    losses = row_losses(engine.hidden_states(batch), batch, engine.head).double() * batch.weights
+    losses = row_losses(engine.hidden_states(batch), batch, engine.head).cpu().double()
+    losses, weights = losses * batch.on_host.weights, batch.on_host.weights
     counts = [sum(1 for weight in row.weights[1:] if weight) for row in packable]
-    parts = zip(torch.split(losses, counts), torch.split(batch.weights, counts), strict=True)
-    for row, (sums, weights) in zip(group, parts, strict=True):
-        yield row, float(sums.sum() / weights.sum())
+    parts = zip(torch.split(losses, counts), torch.split(weights, counts), strict=True)
+    for row, (sums, own) in zip(group, parts, strict=True):
+        yield row, float(sums.sum() / own.sum())
 
 
 def score_answers(

@@ -180,4 +180,4 @@ def _read_back(here: Here, asked: AskedPrompts, folder: Path) -> ExportCompariso
         for i, (ids, text) in enumerate(zip(asked.ids, asked.texts, strict=True))
     ]
     there = _there(rows, here.tokenizer, [True] * len(here.stop_ids), "tunesmith")
-    return compared(here, asked, there, logits.numpy())
+    return compared(here, asked, there, logits.cpu().numpy())

@@ -13,6 +13,7 @@ from tunesmith.core.errors import TunesmithError
 from tunesmith.core.numbers import pluralize
 from tunesmith.engine.batch import Document, PackedBatch
 from tunesmith.engine.blocks import Block, Kept, KeyValueCache
+from tunesmith.engine.device import send
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
 from tunesmith.generation.sampling import Sampling, choose, generator_of
@@ -172,7 +173,8 @@ class Decoder:
 
     def _scores(self, batch: PackedBatch, rows: list[int], slots: Iterable[int]) -> Tensor:
         hidden = self.engine.hidden_states(batch.to(self.engine.device))
-        chosen = hidden.index_select(0, torch.tensor(rows, device=hidden.device))
+        (at,) = send([torch.tensor(rows)], hidden.device)
+        chosen = hidden.index_select(0, at)
         return self.engine.scores(chosen, [self.adapters[slot] for slot in slots])
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.engine.forward import Engine
+from tunesmith.engine.memory import available_bytes
 from tunesmith.generation.decoder import SHARE_TOKENS, Decoder, PrefixGroup, Prompt, common_length
 from tunesmith.generation.sampling import Sampling, choose_each, generator_of
 
@@ -18,6 +19,7 @@ MANY_TOKENS = 256  # shorter prompts are all alike in length
 REFILL = 4  # prompts are read when one slot in so many is free: reading one by one is slow
 CACHE_BYTES = 512 << 20  # of keys and values, or a part of the base where that is more
 CACHE_SHARE = 4
+FREE_SHARE = 2  # of a device's free memory: prompts are read and rows scored beside it
 Decode = Callable[[Sequence[int]], str]
 
 
@@ -110,6 +112,8 @@ def like_lengths(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[list[int
 def slots_of(engine: Engine, prompts: Sequence[Prompt], *, capacity: int) -> int:
     """How many of these prompts are answered at once, each with room for ``capacity`` positions."""
     room = max(CACHE_BYTES, engine.model.get_memory_footprint() // CACHE_SHARE)
+    if engine.device.type != "cpu" and (free := available_bytes(engine.device)) is not None:
+        room = max(room, free // FREE_SHARE)  # of its own memory nothing else has need
     most: int = room // engine.cache_bytes(capacity)
     return max(1, min(len(prompts), SLOTS, most))
 

@@ -28,8 +28,7 @@ def attach(engine: Engine, tokens: NewTokens, *, name: str) -> dict[str, nn.Para
     embedding, head = modules_of(engine)
     inputs = _start(engine.embedding.weight, tokens)
     outputs = inputs if engine.tied else _start(engine.head_weight, tokens)
-    ids = torch.tensor(list(tokens), device=engine.device)
-    engine.vocabularies[name] = TokenRows(ids, inputs, outputs)
+    engine.vocabularies[name] = TokenRows(torch.tensor(list(tokens)), inputs, outputs)
     rows = {f"{PREFIX}{embedding}{SUFFIX}": inputs}
     return rows if engine.tied else rows | {f"{PREFIX}{head}{SUFFIX}": outputs}
 

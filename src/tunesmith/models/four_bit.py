@@ -63,7 +63,9 @@ def _no_hub_kernels() -> Iterator[None]:
         sys.modules.update(present)
 
 
+CPU = torch.device("cpu")
 BLOCK = 64  # weights that share a scale
+PROBE = 2**20  # weights by which two devices' codes are compared
 ROWS_ELEMENTS = 2**22  # quantized at once: the quantizer takes about 20 bytes for each temporarily
 
 
@@ -124,18 +126,41 @@ def tensors_of(name: str, weight: FourBit) -> dict[str, Tensor]:
     return {name: weight.codes, **{f"{name}.{key}": tensor for key, tensor in parts.items()}}
 
 
-def require_kernels() -> None:
-    """Raise ModelError where 4-bit weights cannot be made or read on this machine."""
+def require_kernels(device: torch.device = CPU) -> None:
+    """Raise ModelError where 4-bit weights cannot be made or read on this machine's device."""
     try:
         functions = functional()
-        codes, state = functions.quantize_4bit(torch.ones(1, BLOCK), quant_type="nf4")
-        functions.dequantize_4bit(codes, state)
+        ones = torch.ones(1, BLOCK, device=device)
+        functions.dequantize_4bit(*functions.quantize_4bit(ones, quant_type="nf4"))
     except (ImportError, RuntimeError, NotImplementedError, OSError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
+        where, remedy = "here", "Install it again (pip install bitsandbytes accelerate)"
+        if device.type not in ("cpu", "cuda"):
+            where, remedy = f"on device {device}", "Set device to cpu"
         raise ModelError(
-            f"4-bit weights need bitsandbytes, which does not work here: {reason}",
-            remedy="Install it again (pip install bitsandbytes accelerate), or use method lora.",
+            f"4-bit weights need bitsandbytes, which does not work {where}: {reason}",
+            remedy=f"{remedy}, or use method lora.",
         ) from error
+
+
+@functools.cache
+def has_same_codes(device: torch.device) -> bool:
+    """Whether a device quantizes as the processor does, to the last bit; found out once.
+
+    By a weight with numbers of all sizes and whole blocks of zeros, which are where roundings part.
+    """
+    if device.type == "cpu":
+        return True
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(PROBE, generator=generator) * 10 ** torch.randn(PROBE, generator=generator)
+    weight[: 2 * BLOCK] = 0
+    weight = weight.view(-1, BLOCK).bfloat16()
+
+    def made(on: torch.device) -> dict[str, Tensor]:
+        return tensors_of("", quantize((PROBE // BLOCK, BLOCK), lambda i, j: weight[i:j].to(on)))
+
+    other = made(device)
+    return all(torch.equal(tensor, other[name].cpu()) for name, tensor in made(CPU).items())
 
 
 _COMPUTE = "bnb_4bit_compute_dtype"
@@ -152,30 +177,46 @@ _SPACE_REMEDY = "Free space, or set TUNESMITH_HOME to a folder on another disk."
 
 
 def quantized(
-    folder: Path, config: PretrainedConfig, *, dtype: torch.dtype, progress: Progress
+    folder: Path,
+    config: PretrainedConfig,
+    *,
+    dtype: torch.dtype,
+    progress: Progress,
+    device: torch.device = CPU,
 ) -> Path:
-    """The 4-bit copy of a base's folder in the cache, made once for each dtype.
+    """The 4-bit copy of a base's folder in the cache, made once for each dtype, on ``device``.
 
-    It loads as any pre-quantized folder, in transformers too. Raises ModelError where it cannot be
-    made.
+    Devices that make the same codes share it. It loads as any pre-quantized folder, in
+    transformers too. Raises ModelError where it cannot be made.
     """
-    require_kernels()
+    require_kernels(device)
     digest = hash_folder(folder)[COMBINED][:12]
-    target = cache_root() / "four_bit" / f"{folder.name}-{digest}-nf4-{number_format(dtype)}"
-    fill = functools.partial(_fill, folder, config, dtype, progress)
+    name = f"{folder.name}-{digest}-nf4-{number_format(dtype)}"
+    name += "" if has_same_codes(device) else f"-{device.type}"
+    target = cache_root() / "four_bit" / name
+    fill = functools.partial(_fill, folder, config, _Numbers(dtype, device), progress)
     return publish(target, fill=fill, progress=progress)
 
 
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """What weights are read as, and where they are quantized."""
+
+    dtype: torch.dtype
+    device: torch.device
+
+
 def _fill(
-    source: Path, config: PretrainedConfig, dtype: torch.dtype, progress: Progress, into: Path
+    source: Path, config: PretrainedConfig, numbers: _Numbers, progress: Progress, into: Path
 ) -> None:
+    dtype = numbers.dtype
     half = sum(path.stat().st_size for path in weight_files(source)) // 2
     require_space(into, half, what="the 4-bit copy", remedy=_SPACE_REMEDY)
     model = empty_model(config)
     names = file_names(source, model)
     linears = frozenset(names[f"{name}.weight"] for name in _linears(model))
     skipped = [*_QUANTIZATION["llm_int8_skip_modules"], *towers_of(model).modules]
-    tensors = _quantized(source, linears, names.others, dtype, progress)
+    tensors = _quantized(source, linears, names.others, numbers, progress)
     settings = {**_QUANTIZATION, _COMPUTE: number_format(dtype), "llm_int8_skip_modules": skipped}
     changes = {"quantization_config": settings}
     write_derived(source, into, tensors=tensors, dtype=dtype, config=changes)
@@ -185,7 +226,7 @@ def _quantized(
     source: Path,
     linears: frozenset[str],
     others: frozenset[str],
-    dtype: torch.dtype,
+    numbers: _Numbers,
     progress: Progress,
 ) -> Iterator[dict[str, Tensor]]:
     """The tensors of the base's files one after the other, those of ``linears`` quantized.
@@ -201,15 +242,16 @@ def _quantized(
                 if name in linears:
                     found.add(name)
                     piece = file.get_slice(name)
-                    read = functools.partial(_read_rows, piece, dtype)
-                    yield tensors_of(name, quantize(tuple(piece.get_shape()), read))
+                    read = functools.partial(_read_rows, piece, numbers)
+                    made = tensors_of(name, quantize(tuple(piece.get_shape()), read))
+                    yield {key: part.cpu() for key, part in made.items()}
                 elif name.endswith(BLOCKS):  # of experts in MXFP4
                     whole = name.removesuffix(BLOCKS)
-                    yield {whole: read_weight(source, whole).to(dtype)}
+                    yield {whole: read_weight(source, whole).to(numbers.dtype)}
                 elif not name.endswith(SCALES):
                     tensor = file.get_tensor(name)
                     is_cast = tensor.is_floating_point() and name not in others
-                    yield {name: tensor.to(dtype) if is_cast else tensor}
+                    yield {name: tensor.to(numbers.dtype) if is_cast else tensor}
     if absent := sorted(linears - found):
         raise ModelError(
             f"{source}: its files have other names for {pluralize(len(absent), 'linear layer')}: "
@@ -218,9 +260,9 @@ def _quantized(
         )
 
 
-def _read_rows(piece: Any, dtype: torch.dtype, start: int, stop: int) -> Tensor:
+def _read_rows(piece: Any, numbers: _Numbers, start: int, stop: int) -> Tensor:
     rows: Tensor = piece[start:stop]
-    return rows.to(dtype)
+    return rows.to(numbers.device).to(numbers.dtype)
 
 
 def _linears(model: "PreTrainedModel") -> frozenset[str]:

@@ -88,10 +88,10 @@ def load_base(
         if is_mxfp4(config):
             notes.append("the base's experts are dequantized from MXFP4")
         if is_four_bit(config):
-            require_kernels()
+            require_kernels(on)
             notes.append("the base's linear layers are 4-bit, as in its folder")
         elif four_bit:
-            weights = quantized(folder, config, dtype=number, progress=progress)
+            weights = quantized(folder, config, dtype=number, progress=progress, device=on)
             config = read_config(weights, trust_remote_code=trust_remote_code)
             notes.append("the base's linear layers are 4-bit (NF4, double quantization)")
         model, unused = _model(
@@ -165,6 +165,7 @@ def _model(
 ) -> tuple[PreTrainedModel, list[str]]:
     """The language model, and the names of tensors in its files that its class has no place for."""
     mxfp4 = is_mxfp4(config)
+    on_device = is_four_bit(config) or device.type != "cpu"
     quiet = quiet_transformers() if mxfp4 else nullcontext()  # it warns that it is dequantized
     try:
         with quiet:
@@ -178,8 +179,8 @@ def _model(
                 local_files_only=True,
                 output_loading_info=True,
                 quantization_config=Mxfp4Config(dequantize=True) if mxfp4 else None,
-                # a 4-bit weight must be read where it is used
-                device_map={"": str(device)} if is_four_bit(config) else None,
+                # a 4-bit weight is read where it is used; others need not pass through the host
+                device_map={"": str(device)} if on_device else None,
             )
     except (ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder}: the weights cannot be loaded: {error}") from error

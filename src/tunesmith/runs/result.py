@@ -4,12 +4,13 @@ import copy
 import functools
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from tunesmith import __version__
 from tunesmith.adapters import store
@@ -41,6 +42,7 @@ from tunesmith.data.records import files_of, options_of
 from tunesmith.data.rows import HUB
 from tunesmith.data.tokenizer import Tokenizer, add_tokens_, decode, encode
 from tunesmith.engine import memory
+from tunesmith.engine.device import describe
 from tunesmith.engine.forward import Engine, named_tensors
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, NewTokens, Words
@@ -49,7 +51,7 @@ from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
 from tunesmith.models.in_memory import held_model, own_weights_
 from tunesmith.models.load import Base, read_tokenizer
 from tunesmith.models.text_part import as_files, file_names
-from tunesmith.models.weights import read_weight, write_derived
+from tunesmith.models.weights import number_format, read_weight, write_derived
 from tunesmith.runs.card import licence_of, run_card
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.inputs import require_init
@@ -78,6 +80,17 @@ def open_for(config: RunConfig, *, progress: Progress) -> LoadedBase:
     if trains_base and held_model(loaded.base.folder):
         own_weights_(loaded.base.model)
     return loaded
+
+
+def base_weights(config: RunConfig, base: Base, *, progress: Progress) -> Mapping[str, Tensor]:
+    """The base's weights by name as they were before it was trained, read again onto the CPU.
+
+    Beside a base that was trained an accelerator has no room for a second one.
+    """
+    if base.device.type != "cpu":
+        changes = {"device": "cpu", "dtype": number_format(base.dtype)}
+        config = config.model_copy(update=changes)
+    return dict(open_for(config, progress=progress).engine.model.named_parameters())
 
 
 def attach(loaded: LoadedBase, config: RunConfig, *, name: str = "default") -> Adapter:
@@ -298,6 +311,7 @@ def write_environment(path: Path, base: Base, config: RunConfig, rows: RunRows) 
             "threads": torch.get_num_threads(),
             "capability": torch.backends.cpu.get_cpu_capability(),
             "device": str(base.device),
+            **({} if base.device.type == "cpu" else {"accelerator": describe(base.device)}),
             "dtype": str(base.dtype).removeprefix("torch."),
             "available_bytes": memory.available_bytes(base.device),
             "base": {"name": base.name, "folder": str(base.folder), **hash_folder(base.folder)},

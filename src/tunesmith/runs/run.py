@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -242,6 +242,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
     forgetting: Forgetting | None = None
     eval_loss = next(reversed(run.folder.held_out_losses().values()), None)
     if reason != "stopped":
+        member.end_training()
         try:
             chosen = _choose(prepared, state)
             eval_loss = -chosen.choice.best.score if chosen else eval_loss
@@ -318,11 +319,8 @@ def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgett
     if not prepared.evaluator.probing or wanted is None or wanted.scale == "none":
         return forgetting
 
-    @cache
-    def start() -> Mapping[str, torch.Tensor]:
-        """The base's weights by name: read again, as full fine-tuning changed those in memory."""
-        return dict(open_for(config, progress=progress).engine.model.named_parameters())
-
+    # full fine-tuning changed the weights that are in memory
+    start = cache(partial(result.base_weights, config, prepared.loaded.base, progress=progress))
     found = find_scale(
         prepared.job.adapter,
         start,

@@ -128,7 +128,8 @@ def find_scale(
     full = full or forget(None)
     if full.outcome != "forgotten":
         return ChosenScale(None, full)
-    tensors = {n: p.detach().clone() for n, p in adapter.parameters.items()}
+    # on the CPU: where the base itself was trained, an accelerator has no room for it twice
+    tensors = {n: p.detach().to("cpu", copy=True) for n, p in adapter.parameters.items()}
     now, found = 1.0, ChosenScale(None, full)
 
     def set_scale(share: float) -> None:

@@ -15,6 +15,7 @@ from tunesmith.engine.memory import available_bytes
 from tunesmith.models.cache import cache_root, folder_bytes
 from tunesmith.models.catalog import list_models
 from tunesmith.models.precision import detect_device, detect_dtype
+from tunesmith.setup.features import features_of
 
 _PACKAGES = (
     *("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "gguf"),
@@ -26,7 +27,8 @@ _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "svebf16
 
 def examine() -> dict[str, object]:
     """Processor, number format, memory, GPUs, cache and versions, as a JSON document."""
-    dtype, reason = detect_dtype("auto", detect_device())
+    device = detect_device()
+    dtype, reason = detect_dtype("auto", device)
     processor = _cpuinfo()
     flags = (processor.get("flags") or processor.get("Features") or "").split()
     return {
@@ -44,6 +46,7 @@ def examine() -> dict[str, object]:
         "dtype": {"auto": str(dtype).removeprefix("torch."), "reason": reason},
         "memory": {"total_bytes": _total_memory(), "available_bytes": available_bytes(_CPU)},
         "gpus": _gpus(),
+        "features": features_of(device),
         "cache": _cache(),
         "disk": {"folder": str(Path.cwd()), "free_bytes": shutil.disk_usage(Path.cwd()).free},
         "versions": {"tunesmith": __version__, "python": platform.python_version(), **_versions()},

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tunesmith.core import files
 from tunesmith.core.errors import RunError
+from tunesmith.engine.device import describe
 from tunesmith.training.optimizer import set_steps_, state_tensors
 
 TRAINED, STATE, BEST = "trained.safetensors", "state.json", "best"
@@ -33,6 +34,8 @@ class State:
     step_tokens: int = 0
     hold_due: bool = False  # a stop came before the held-out loss of this step
     seconds: float = 0.0  # of all processes, from the first step of each to its last one kept
+    loss_scale: float | None = None  # of float16, a power of two; None before its first step
+    loss_scale_steps: int = 0  # since the scale changed
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -41,13 +44,13 @@ class State:
 
 
 def arithmetic(device: torch.device) -> dict[str, str]:
-    """What can change the last bit of a result: threads, versions, processor."""
+    """What can change the last bit of a result: threads, versions, processor, card."""
     return {
         "torch": torch.__version__,
         "threads": str(torch.get_num_threads()),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.machine(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        **describe(device),
     }
 
 

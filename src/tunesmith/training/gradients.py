@@ -1,8 +1,13 @@
 """The gradients of a round: its micro-batches, and smaller ones where memory runs out."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 
+import torch
 from torch import Tensor
 
 from tunesmith.config.methods import first_kind
@@ -11,10 +16,11 @@ from tunesmith.core.errors import MemoryRefusal
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Notice
 from tunesmith.engine import memory
-from tunesmith.engine.batch import Dropout
+from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.head import divergences, losses
 from tunesmith.engine.pack import Row
-from tunesmith.training.job import Job, Round, stream_of
+from tunesmith.training.job import Job, Round, pack_for
+from tunesmith.training.loss_scale import halve_, overflowed, scale_now, unscale_
 from tunesmith.training.steps import Plan, StepRows, micro_batches
 
 Stream = list[tuple[Round, StepRows]]  # documents of some members that are computed together
@@ -22,99 +28,159 @@ Stream = list[tuple[Round, StepRows]]  # documents of some members that are comp
 
 @dataclass(frozen=True, slots=True)
 class StepLoss:
-    """Means over a step, in nats: of its rows' supervised tokens, and of retention's tokens."""
+    """Means over a step, in nats: of its rows' supervised tokens, and of retention's tokens; and
+    the norm of its gradient before that was clipped.
+    """
 
     task: float
+    norm: float
     divergence: float | None = None
 
 
 def add_gradients(
     going: Sequence[Round],
 ) -> tuple[dict[Round, StepLoss], list[tuple[Round, Notice]]]:
-    """Add the gradients of each member's mean loss over its step; these losses, and what to report.
+    """Add the gradients of each member's mean loss over its step, clipped; these losses, and what
+    to report. The device is waited for once, when all of it is done.
 
     Where a stream does not fit into memory the step is done again from its start with half the
     micro-batches' tokens, which stay so for the rest of the run: the loss is over the whole step
     and dropout is keyed by row, so the result is the same. A member with one document that does not
-    fit gets an ``error`` and no loss; the others continue without it.
+    fit gets an ``error`` and no loss; the others continue without it. Where float16 overflows in
+    backward, a member's step is done again with half its loss scale.
     """
     left = list(going)
+    found: dict[Round, StepLoss] = {}
     notices: list[tuple[Round, Notice]] = []
     while left:
         streams = streams_of(left, tokens=_budget(left))
-        found, failed = _add(streams, left)
+        sums, failed = _add(streams, left)
         if not failed:
+            found |= _read(sums, left)
+            left = [
+                each
+                for each in left
+                if overflowed(each, loss=found[each].task, norm=found[each].norm)
+            ]
             for each in left:
-                each.member.job.adapter.gather()
-            return found, notices
+                del found[each]
+                notices.append((each, halve_(each)))
+            continue
         for each in left:
             each.member.drop_gradients()
         memory.release(left[0].member.job.engine.device)
         notices += _back_off(left, failed)
         left = [each for each in left if each.member.error is None]
-    return {}, notices
+    return found, notices
 
 
 def _budget(going: Sequence[Round]) -> int:
     return min(each.member.plan.tokens_per_micro_batch for each in going)
 
 
-def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[dict[Round, StepLoss], Stream]:
-    """Losses over the whole step, and the stream that did not fit into memory, if one did not."""
-    jobs = {each.member.job.name: each.member.job for each in going}
-    counts, weights = {}, {}
+Sums = dict[str | None, list[Tensor]]  # by adapter, of each stream
+
+
+def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums, Sums], Stream]:
+    """Parts of each loss, scaled; and the stream that did not fit into memory, if one did not."""
+    counts: dict[str | None, float] = {}
+    weights: dict[str | None, float] = {}
     for each in going:
-        job = each.member.job
-        counts[job.name] = sum(float(job.document(i).weights.sum()) for i in each.rows)
+        job, scale = each.member.job, scale_now(each)
+        counts[job.name] = sum(float(job.document(i).weights.sum()) for i in each.rows) / scale
         if job.retention is not None:
             positions = sum(map(job.length, each.retained))
-            weights[job.name] = job.retention.kl_weight / positions
-    task, kept = dict.fromkeys(jobs, 0.0), dict.fromkeys(weights, 0.0)
+            weights[job.name] = scale * job.retention.kl_weight / positions
+    task: Sums = {name: [] for name in counts}
+    kept: Sums = {name: [] for name in weights}
+    batches = _batches(streams, going[0].member.job.engine.device)
     for parts in streams:
         found = None
         try:
-            found = _add_stream(parts, counts, weights)
+            found = _add_stream(parts, next(batches), counts, weights)
         except (RuntimeError, MemoryError) as error:
             if not memory.has_run_out(error):
                 raise
         if found is None:  # after the handler, whose error keeps all frames and their tensors
-            return {}, parts
+            batches.close()
+            return (task, kept), parts
         for total, added in zip((task, kept), found, strict=True):
             for name, loss in added.items():
-                total[name] += loss
-    losses_of = {}
-    for each in going:
-        job = each.member.job
-        divergence = kept[job.name] / job.retention.kl_weight if job.retention else None
-        losses_of[each] = StepLoss(task[job.name], divergence)
-    return losses_of, []
+                total[name].append(loss.detach())
+    return (task, kept), []
 
 
-Sums = dict[str | None, float]
+def _batches(streams: Sequence[Stream], device: torch.device) -> Generator[PackedBatch]:
+    """Each stream packed; on an accelerator the next one in a thread while one is computed."""
+    if device.type == "cpu":
+        yield from map(_packed, streams)
+        return
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(_packed, streams[0])
+        for after in (*streams[1:], None):
+            batch = coming.result()
+            if after is not None:
+                coming = pool.submit(_packed, after)
+            yield batch.to(device)
 
 
-def _add_stream(parts: Stream, counts: Sums, weights: Sums) -> tuple[Sums, Sums]:
-    """Forward and backward of one stream; its parts of each member's loss, and of retention's."""
+def _packed(parts: Stream) -> PackedBatch:
+    """A stream on the CPU."""
     rows: list[Row] = []
     dropout: dict[str | None, Dropout] = {}
     for each, group in parts:
         job = each.member.job
         rows += job.packable(group)
         dropout |= job.dropout(each.member.state.step)
+    return pack_for(parts[0][0].member.job.engine, rows, dropout)
+
+
+def _add_stream(
+    parts: Stream,
+    batch: PackedBatch,
+    counts: Mapping[str | None, float],
+    weights: Mapping[str | None, float],
+) -> tuple[dict[str | None, Tensor], dict[str | None, Tensor]]:
+    """Forward and backward of one stream; its parts of each member's loss, and of retention's."""
     engine = parts[0][0].member.job.engine
     recompute = max((each.member.plan.recompute for each, _ in parts), key=RECOMPUTE.index)
-    batch = stream_of(engine, rows, dropout)
     hidden = engine.hidden_states(batch, recompute=recompute)
     found = losses(hidden, batch, engine.head, counts=counts)
     kept = divergences(hidden, batch, engine.head, weights=weights)
     terms = [*found.values(), *kept.values()]
     if terms:  # not where no token counts
         sum(terms, start=hidden.new_zeros(())).backward()  # type: ignore[no-untyped-call]
-    return _numbers(found), _numbers(kept)
+    return found, kept
 
 
-def _numbers(found: Mapping[str | None, Tensor]) -> Sums:
-    return {name: float(loss.detach()) for name, loss in found.items()}
+def _read(sums: tuple[Sums, Sums], going: Sequence[Round]) -> dict[Round, StepLoss]:
+    """The step's losses, its gradients collected and clipped: the one read of its numbers."""
+    norms = [_finish(each) for each in going]
+    parts = [loss for total in sums for of_one in total.values() for loss in of_one]
+    numbers = iter(torch.stack([*norms, *parts]).tolist())
+    norm = {each: next(numbers) for each in going}
+    task, kept = (
+        # from left to right, as sum() does not in every Python
+        {name: reduce(add, (next(numbers) for _ in of_one), 0.0) for name, of_one in total.items()}
+        for total in sums
+    )
+    found = {}
+    for each in going:
+        job, scale = each.member.job, scale_now(each)
+        divergence = None
+        if job.retention:
+            divergence = kept[job.name] / scale / job.retention.kl_weight
+        found[each] = StepLoss(task[job.name] / scale, norm[each], divergence)
+    return found
+
+
+def _finish(each: Round) -> Tensor:
+    """Collect a member's gradients, without the loss scale, and clip them; their norm before."""
+    job = each.member.job
+    job.adapter.gather()
+    unscale_(each)
+    limit = job.settings.max_grad_norm or math.inf
+    return torch.nn.utils.clip_grad_norm_(list(job.adapter.trained.values()), limit)
 
 
 def streams_of(going: Sequence[Round], *, tokens: int) -> list[Stream]:

@@ -15,6 +15,7 @@ from tunesmith.config.run import TrainSettings
 from tunesmith.core.errors import RunError
 from tunesmith.core.progress import ignore
 from tunesmith.data.rows import TokenRow
+from tunesmith.engine import memory
 from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
@@ -97,9 +98,13 @@ class Job:
     def batch(
         self, rows: Iterable[tuple[int, TokenRow]], *, step: int | None = None
     ) -> PackedBatch:
-        """Numbered rows as a packed batch; with a ``step`` it is for training (dropout)."""
+        """Numbered rows as a packed batch where the base lies.
+
+        With a ``step`` it is for training (dropout).
+        """
         dropout = {} if step is None else self.dropout(step)
-        return stream_of(self.engine, [packed(row, self.name, i) for i, row in rows], dropout)
+        made = pack_for(self.engine, [packed(row, self.name, i) for i, row in rows], dropout)
+        return made.to(self.engine.device)
 
     def dropout(self, step: int) -> dict[str | None, Dropout]:
         """What keys the adapter's masks in a step; nothing where it drops nothing."""
@@ -112,12 +117,11 @@ def packed(row: TokenRow, adapter: str | None, key: int, teacher: Tensor | None 
     return Row(row.ids.tolist(), row.weights.tolist(), adapter, key, teacher)
 
 
-def stream_of(
+def pack_for(
     engine: Engine, rows: Sequence[Row], dropout: Mapping[str | None, Dropout]
 ) -> PackedBatch:
-    """Rows, of any adapters, as one packed batch where the base lies."""
-    batch = pack(rows, share=SHARE_TOKENS, dropout=dropout, prefixes=engine.prefixes)
-    return batch.to(engine.device)
+    """Rows, of any adapters, as one packed batch on the CPU."""
+    return pack(rows, share=SHARE_TOKENS, dropout=dropout, prefixes=engine.prefixes)
 
 
 @dataclass(slots=True, eq=False)
@@ -140,6 +144,12 @@ class Member:
     def __post_init__(self) -> None:
         """Count on from the state."""
         self.earlier_seconds = self.state.seconds
+
+    def end_training(self) -> None:
+        """Free the optimizer's state and the gradients, after the last step."""
+        self.adam.state.clear()
+        self.adam.zero_grad(set_to_none=True)
+        memory.release(self.job.engine.device)
 
     def drop_gradients(self) -> None:
         """Begin a step anew: gradients that were computed so far are gone."""

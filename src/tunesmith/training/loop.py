@@ -17,7 +17,7 @@ from tunesmith.core.progress import SILENT, Cancelled, Event, Progress
 from tunesmith.engine import memory
 from tunesmith.engine.head import row_losses
 from tunesmith.engine.memory import release_freed_memory
-from tunesmith.training import checkpoint, optimizer
+from tunesmith.training import checkpoint, loss_scale, optimizer
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, HeldOut, Saved, StepDone
 from tunesmith.training.gradients import StepLoss, add_gradients
@@ -62,7 +62,7 @@ def train(
             for each in going
         ]
         plan, device = going[0].member.plan, going[0].member.job.engine.device
-        if memory.held_bytes(device) > GROWTH * plan.peak_bytes:
+        if device.type == "cpu" and memory.held_bytes(device) > GROWTH * plan.peak_bytes:
             release_freed_memory()
         is_cancelled = False
         for number, (each, done) in enumerate(zip(going, steps, strict=True)):
@@ -125,15 +125,13 @@ def _over(member: Member) -> str | None:
 def _step(
     each: Round, found: StepLoss, seconds: float, now: Callable[[], float]
 ) -> StepDone | None:
-    """The optimizer's step on gradients that are there; None where they are unusable.
+    """The optimizer's step on clipped gradients; None where they are unusable.
 
     ``seconds``: what the gradients took.
     """
-    start, member, loss = now(), each.member, found.task
+    start, member, loss, norm = now(), each.member, found.task, found.norm
     job, plan, adam, state = member.job, member.plan, member.adam, member.state
     lr = plan.rate(state.step, job.settings.schedule)
-    limit = job.settings.max_grad_norm or math.inf
-    norm = float(torch.nn.utils.clip_grad_norm_(list(job.adapter.trained.values()), limit))
     # which only a broken model has: twice the loss of guessing evenly
     exploded = 2 * math.log(job.engine.head_weight.shape[0])
     if not math.isfinite(norm) or not math.isfinite(loss) or loss > exploded:
@@ -147,7 +145,7 @@ def _step(
     seconds += now() - start
     warm, gone = state.step >= each.first_step + WARM_STEPS, now() - each.start
     member.state = state = replace(
-        state,
+        loss_scale.advanced(state, job.engine.compute_dtype),
         step=state.step + 1,
         tokens=state.tokens + each.tokens,
         train_loss=loss,
@@ -192,7 +190,8 @@ def _loss_and_weight(job: Job, rows: Rows, group: StepRows) -> tuple[float, floa
     try:
         batch = job.batch([(i, rows[i]) for i in group])
         losses = row_losses(job.engine.hidden_states(batch), batch, job.engine.head)
-        return float((losses.double() * batch.weights).sum()), float(batch.weights.sum())
+        weights = batch.on_host.weights
+        return float((losses.cpu().double() * weights).sum()), float(weights.sum())
     except (RuntimeError, MemoryError) as error:
         if not memory.has_run_out(error):
             raise
@@ -237,6 +236,15 @@ def _save(job: Job, adam: torch.optim.Optimizer, state: State) -> Event:
     return Saved(state.step, str(folder))
 
 
+def _remedy(job: Job) -> str:
+    if job.engine.compute_dtype == torch.float16:
+        return (
+            "float16 reaches to 65,504, which some bases exceed: start again with dtype bfloat16 "
+            "or float32, or with a lower train.lr."
+        )
+    return "Look at these rows, or start again with a lower train.lr."
+
+
 def _bad_loss(
     job: Job, rows: StepRows, state: State, *, loss: float, norm: float, lr: float
 ) -> RunError:
@@ -246,6 +254,6 @@ def _bad_loss(
     return RunError(
         f"Step {state.step + 1}: the loss is {loss:.4g} and the gradient's norm {norm:.4g} at "
         f"learning rate {lr:.2g}; rows {', '.join(places[:SHOWN_ROWS])}{more}.",
-        remedy=f"{kept}Look at these rows, or start again with a lower train.lr.",
+        remedy=f"{kept}{_remedy(job)}",
         code="loss",
     )

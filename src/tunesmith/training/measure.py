@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
-
 from tunesmith.config.run import RECOMPUTE, Recompute
 from tunesmith.core.errors import MemoryRefusal
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.rows import TokenRow
 from tunesmith.engine import memory
+from tunesmith.engine.device import elapsed
 from tunesmith.engine.head import loss_sum
 from tunesmith.training.gradients import takes_less
 from tunesmith.training.job import Job
@@ -46,8 +45,7 @@ def make_plan(
     settings = job.settings
     longest = int(job.rows.lengths.max())
     wanted = settings.tokens_per_micro_batch
-    most = AUTO_TOKENS if job.adapter.frozen_base else AUTO_TOKENS_WHOLE_BASE
-    size = min(most, max(together, step_tokens(job))) if wanted == "auto" else wanted
+    size = _auto_tokens(job, max(together, step_tokens(job))) if wanted == "auto" else wanted
     size = max(size, longest)
     least = longest if wanted == "auto" else size
     choices = RECOMPUTE if settings.recompute == "auto" else (settings.recompute,)
@@ -58,6 +56,13 @@ def make_plan(
                 return _plan(job, limit, measured, recompute=recompute, lr=lr)
             limit = max(least, limit // 2) if limit > least else limit // 2
     raise _refusal(job, least, limit, recompute=choices[-1])
+
+
+def _auto_tokens(job: Job, of_step: int) -> int:
+    """Tokens of a micro-batch where memory sets no limit: on an accelerator those of the step."""
+    if job.engine.device.type != "cpu":
+        return of_step
+    return min(of_step, AUTO_TOKENS if job.adapter.frozen_base else AUTO_TOKENS_WHOLE_BASE)
 
 
 def _plan(job: Job, tokens: int, measured: "_Try", *, recompute: Recompute, lr: float) -> Plan:
@@ -145,9 +150,8 @@ def _tried(job: Job, tokens: int, *, recompute: Recompute, now: Callable[[], flo
     hidden = job.engine.hidden_states(batch, recompute=recompute)
     loss_sum(hidden, batch, job.engine.head).backward()  # type: ignore[no-untyped-call]
     job.adapter.gather()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return _Try(len(batch.ids), memory.held_bytes(device), now() - start)
+    seconds = elapsed(device, start, now)
+    return _Try(len(batch.ids), memory.held_bytes(device), seconds)
 
 
 def _longest_documents(job: Job, tokens: int) -> list[TokenRow]:

@@ -78,7 +78,8 @@ def _step_narrow_(parameter: Tensor, state: dict[str, Tensor], group: dict[str, 
     """One update with 8-bit moments, piece by piece."""
     assert parameter.grad is not None
     values, gradient = parameter.view(-1), parameter.grad.view(-1)
-    size, step = PIECES[parameter.device.type], int(state["step"])
+    size = PIECES.get(parameter.device.type, PIECES["cuda"])
+    step = int(state["step"])
     for start in range(0, len(values), size):
         part, blocks = slice(start, start + size), slice(start // BLOCK, (start + size) // BLOCK)
         held = [(state[m].view(-1)[part], state[_scales(m)][blocks]) for m in MOMENTS]
@@ -166,11 +167,12 @@ class _Kind:
 
     make: Callable[..., torch.optim.Optimizer]
     state_of: Callable[[Tensor], dict[str, Tensor]]
+    counts_on_device: bool  # fused kernels do; what reads its steps would wait for the device
 
 
 KINDS: dict[OptimizerKind, _Kind] = {
-    "adamw": _Kind(functools.partial(torch.optim.AdamW, fused=True), wide_moments_of),
-    "adamw8bit": _Kind(AdamW8bit, moments_of),
+    "adamw": _Kind(functools.partial(torch.optim.AdamW, fused=True), wide_moments_of, True),
+    "adamw8bit": _Kind(AdamW8bit, moments_of, False),
 }
 
 
@@ -197,8 +199,8 @@ def build(
     for parameter in adapter.trained.values():
         # written, not lazily mapped: only then does measured memory hold them
         state = {name: t.zero_() for name, t in KINDS[kind].state_of(parameter).items()}
-        # fused kernels want the step where the parameter is
-        step = torch.zeros((), dtype=torch.float32, device=parameter.device)
+        where = parameter.device if KINDS[kind].counts_on_device else None
+        step = torch.zeros((), dtype=torch.float32, device=where)
         optimizer.state[parameter] = {_STEP: step, **state}
         parameter.grad = torch.empty_like(parameter, requires_grad=False).zero_()
     return optimizer
