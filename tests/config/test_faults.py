@@ -116,7 +116,7 @@ def test_every_fault_is_told(faults):
         ("method: 3", "`method`: must be keys with values (given: 3)"),
         ("evaluate: {checks: 3}", "`evaluate.checks`: must be a list (given: 3)"),
         ("goal: [a]", "`goal`: must be text (given: ['a'])"),
-        ("dtype: int8", "`dtype`: must be auto, bfloat16 or float32 (given: 'int8')"),
+        ("dtype: int8", "`dtype`: must be auto, bfloat16, float16 or float32 (given: 'int8')"),
         ("train: {max_grad_norm: .nan}", "`train.max_grad_norm`: must be 0 or more"),
         (
             "evaluate: {checks: [{kind: ends_with, endings: []}]}",

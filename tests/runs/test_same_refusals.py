@@ -28,7 +28,13 @@ def base(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def opened_once(base, monkeypatch, home):
-    monkeypatch.setattr(inspecting, "open_tokenizer", functools.cache(open_tokenizer))
+    opened = functools.cache(open_tokenizer)
+
+    def once(*args, options, **others):
+        assert not options
+        return opened(*args, **others)
+
+    monkeypatch.setattr(inspecting, "open_tokenizer", once)
 
 
 def several(rng):
