@@ -12,8 +12,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConf
 from tests.families import FAMILIES, SHAPE, TRAITS, _Float64Torch, make_exact
 from tests.models.tiny import VOCAB, tiny_tokenizer
 from tests.runs.tiny import TEMPLATE
-from tunesmith.models.text_part import WHOLE_CLASSES
 from tunesmith.models.weights import weight_files
+from tunesmith.models.whole_classes import WHOLE_CLASSES
 
 _VISION = {
     "hidden_size": 16,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tunesmith.engine.trial import FamilyCheck
     from tunesmith.models.catalog import Entry
     from tunesmith.models.hub_bases import HubBase
-    from tunesmith.models.text_part import WholeClass
+    from tunesmith.models.whole_classes import WholeClass
 
 
 NO_YES = ("no", "yes")
@@ -158,17 +158,17 @@ def list_models(
     what the packed stream needs, tried on a tiny random model of it: a base's folder, short name or
     hub id, or transformers' name of the family. Raises ModelError for one that is unknown.
     """
-    from tunesmith.engine.families import FAMILIES
+    from tunesmith.engine.families import FAMILIES, SUPPORTED
     from tunesmith.models.catalog import list_models as find
     from tunesmith.models.hub_bases import hub_bases
 
     if explain is not None:
         return FamilyExplained(_tried(explain))
     if families:
-        from tunesmith.models.text_part import WHOLE_CLASSES
+        from tunesmith.models.whole_classes import WHOLE_CLASSES
 
         return FamilyList(FAMILIES, WHOLE_CLASSES)
-    return ModelList(find(), hub_bases(), FAMILIES)
+    return ModelList(find(), hub_bases(), SUPPORTED)
 
 
 def _tried(name: str) -> "FamilyCheck":

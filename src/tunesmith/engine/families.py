@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tunesmith.core.errors import ModelError
+from tunesmith.models.whole_classes import WHOLE_CLASSES
 
 if TYPE_CHECKING:  # so that the table of known bases is shown without loading it
     from transformers import PretrainedConfig
@@ -95,6 +96,9 @@ FAMILIES: Mapping[str, Family] = {
     "gpt_oss": Family("gpt-oss 20B, 120B", "some layers", ("experts", "sinks", "bias")),
 }
 """By transformers' model_type."""
+
+SUPPORTED = frozenset((*FAMILIES, *WHOLE_CLASSES))
+"""These, and the classes whose language model is one of them."""
 
 TRIED: dict[str, Family] = {}
 """Those of this process that are not in the table and kept its contracts (`engine/trial.py`)."""

@@ -32,7 +32,8 @@ from tunesmith.engine.memory import Workspace
 from tunesmith.engine.mixers import Shape, reset_states_
 from tunesmith.engine.router import SeamRouter, routers_of
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
-from tunesmith.models.text_part import WHOLE_CLASSES, towers_of
+from tunesmith.models.text_part import towers_of
+from tunesmith.models.whole_classes import WHOLE_CLASSES
 
 
 @dataclass(slots=True, eq=False)

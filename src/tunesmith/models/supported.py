@@ -11,7 +11,8 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from tunesmith.core.errors import ModelError
-from tunesmith.models.text_part import WHOLE_CLASSES, is_whole
+from tunesmith.models.text_part import is_whole
+from tunesmith.models.whole_classes import WHOLE_CLASSES
 
 _PLAIN_REMEDY = "Use a base whose config.json names a ...ForCausalLM architecture."
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")

@@ -8,7 +8,7 @@ keeps the towers' tensors as they are in its files.
 import copy
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,31 +24,10 @@ from transformers import (
 
 from tunesmith.models.layout import as_stored
 from tunesmith.models.weights import FileNames, read_weight, weight_shapes
+from tunesmith.models.whole_classes import WHOLE_CLASSES
 
 if TYPE_CHECKING:  # it imports the package `kernels` where that is installed
     from transformers import PreTrainedModel
-
-
-@dataclass(frozen=True, slots=True)
-class WholeClass:
-    """A class that holds a language model beside what reads images or sound.
-
-    ``caps_scores``: whether its head applies the text config's final_logit_softcapping.
-    """
-
-    models: str
-    caps_scores: bool = True
-
-
-# Contract 1 holds each to transformers' own forward of the whole class (tests/whole.py).
-WHOLE_CLASSES: Mapping[str, WholeClass] = {
-    "gemma3": WholeClass("Gemma 3 4B to 27B", caps_scores=False),
-    "gemma4": WholeClass("Gemma 4"),
-    "mistral3": WholeClass("Mistral Small 3.1 and 3.2, Ministral 3"),
-    "smolvlm": WholeClass("SmolVLM, SmolVLM2"),
-    "qwen3_5": WholeClass("Qwen3.5"),
-}
-"""By transformers' model_type of the whole; its text part is one of the engine's families."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from tunesmith.data.rows import HUB
 from tunesmith.methods import table
 from tunesmith.models.catalog import find_entry
 from tunesmith.models.names import known_folder
-from tunesmith.models.text_part import WHOLE_CLASSES
+from tunesmith.models.whole_classes import WHOLE_CLASSES
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.history import Document, Records, read_records
 

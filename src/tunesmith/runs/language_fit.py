@@ -24,7 +24,7 @@ from tunesmith.data.quality.language_fit import (
 from tunesmith.data.rows import Conversation
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.engine import memory
-from tunesmith.engine.families import FAMILIES
+from tunesmith.engine.families import SUPPORTED
 from tunesmith.evaluation.likelihoods import Reader, log_likelihoods
 from tunesmith.models.hub_bases import bases_for, is_published_for, published_languages
 from tunesmith.models.precision import detect_device
@@ -115,7 +115,7 @@ def proposal(language: str, *, device: str = "auto") -> str:
     name, on = language_name(language), detect_device(device)
     available = memory.available_bytes(on)
     bases = bases_for(
-        language, families=FAMILIES, available=available, large_first=on.type != "cpu"
+        language, families=SUPPORTED, available=available, large_first=on.type != "cpu"
     )
     if not bases:
         return f"No base that is known here is published for {name} (`tunesmith model list`)."

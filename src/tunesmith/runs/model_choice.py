@@ -12,7 +12,7 @@ from tunesmith.data.quality.language_fit import language_name, languages_of
 from tunesmith.data.read import read_rows
 from tunesmith.data.rows import Conversation
 from tunesmith.engine import memory
-from tunesmith.engine.families import FAMILIES
+from tunesmith.engine.families import SUPPORTED
 from tunesmith.models.catalog import ENTRIES
 from tunesmith.models.hub_bases import HubBase, bases_for
 from tunesmith.models.names import AUTO
@@ -45,7 +45,7 @@ def with_model(config: RunConfig, *, progress: Progress = SILENT) -> RunConfig:
 
 def fitting(language: str, *, available: int | None, large_first: bool) -> Sequence[HubBase]:
     """Bases for the language that fit and that anyone may use, the best first."""
-    known = bases_for(language, families=FAMILIES, available=available, large_first=large_first)
+    known = bases_for(language, families=SUPPORTED, available=available, large_first=large_first)
     return [base for base in known if base.fits(available) and base.is_free]
 
 
