@@ -140,7 +140,11 @@ class FamilyExplained(Outcome):
 
     def show(self, console: "Console") -> None:
         """Each contract that was tried, and the first that is broken."""
-        status = "supported" if self.found.supported else "not supported"
+        status = "not supported"
+        if self.found.broken is None:
+            status = "runs; tests do not cover it"
+        if self.found.supported:
+            status = "supported"
         console.print(f"{self.found.family}: {status}", style="bold")
         print_table(
             console,
