@@ -173,11 +173,14 @@ def test_trained_on_rows_of_text_and_opened_as_the_whole_class(kind, method, tmp
         folder = tmp_path / "merged"
         ts.export(run, to="merged", out=folder, dtype="float32", progress=False)
     assert_same_towers(folder, base)
-    loaded = open_base(str(run.adapter if is_whole else base), dtype="float32", device="cpu")
-    if not is_whole:
-        attach_folder(loaded, run.adapter, name="a", force=True)
     found = theirs(whole(folder))
-    assert_same_logits(found, ours(loaded.engine, None if is_whole else "a"))
+    assert_same_logits(found, ours(open_base(str(folder), dtype="float32").engine, None))
+    if not is_whole:
+        loaded = open_base(str(base), dtype="float32", device="cpu")
+        attach_folder(loaded, run.adapter, name="a", force=True)
+        # merged weights are rounded once more, which recurrent states multiply
+        close = {"rtol": 0, "atol": 1e-4 * float(found.abs().max())}
+        torch.testing.assert_close(ours(loaded.engine, "a"), found, **close)
     assert not torch.allclose(found, theirs(whole(base)), atol=1e-3)
     assert "AutoModelForImageTextToText" in (run.adapter / "README.md").read_text()
     assert json.loads((folder / "config.json").read_text())["model_type"] == kind
