@@ -69,6 +69,16 @@ def theirs(model):
         return model(input_ids=torch.tensor([IDS])).logits[0]
 
 
+def loaded_from_peft(config, family, folder):
+    """An engine with PEFT's adapter as "b", and the logits that PEFT has with it."""
+    model = peft.get_peft_model(tiny_model(family, torch.float32), config)
+    expected = theirs(model)
+    model.save_pretrained(folder)
+    engine = prepare_(tiny_model(family, torch.float32))
+    store.load(engine, folder, name="b")
+    return engine, expected
+
+
 def assert_same_logits(a, b):
     """To 1e-5 of the largest logit: fp32 adds up differently on the two sides."""
     torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * max(1.0, float(b.abs().max())))
@@ -143,11 +153,7 @@ def test_we_give_the_same_logits_with_an_adapter_that_peft_made(family, how, tmp
         init_lora_weights=False,
         task_type="CAUSAL_LM",
     )
-    model = peft.get_peft_model(tiny_model(family, torch.float32), config)
-    expected = theirs(model)
-    model.save_pretrained(tmp_path)
-    engine = prepare_(tiny_model(family, torch.float32))
-    store.load(engine, tmp_path, name="b")
+    engine, expected = loaded_from_peft(config, family, tmp_path)
     assert_same_logits(ours(engine, "b"), expected)
 
 
@@ -176,11 +182,7 @@ def test_we_give_the_same_logits_with_experts_that_peft_trained(family, named, t
         init_lora_weights=False,
         task_type="CAUSAL_LM",
     )
-    model = peft.get_peft_model(tiny_model(family, torch.float32), config)
-    expected = theirs(model)
-    model.save_pretrained(tmp_path)
-    engine = prepare_(tiny_model(family, torch.float32))
-    store.load(engine, tmp_path, name="b")
+    engine, expected = loaded_from_peft(config, family, tmp_path)
     assert not torch.allclose(ours(engine, None), expected, atol=1e-2)
     assert_same_logits(ours(engine, "b"), expected)
 
