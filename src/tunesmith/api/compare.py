@@ -59,6 +59,10 @@ class Comparison(Outcome):
         """Each run that has ended, by its name."""
         return {row.name: Run(row.summary) for row in self.found.rows if row.summary is not None}
 
+    def evaluations(self) -> dict[str, Document | None]:
+        """Each run's evaluate document; None for a run that has not ended."""
+        return {row.name: row.summary and row.summary.evaluation for row in self.found.rows}
+
     @property
     def report(self) -> Path:
         """The page of the comparison."""
