@@ -23,7 +23,7 @@ Requirement = Literal["yes", "not-no"]
 NO, CANNOT_TELL = 3, 4
 STATUS = {"yes": 0, "no": NO, "cannot-tell": CANNOT_TELL}
 KEEPS = {"yes": {"yes"}, "not-no": {"yes", "cannot-tell"}}
-NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 MARK = {"yes": "\u2705", "no": "\u274c", "cannot-tell": "\u2754"}
 LEVEL = {"yes": "notice", "no": "error", "cannot-tell": "warning"}
 
@@ -52,10 +52,10 @@ def junit_xml(evaluations: Evaluations, requirement: Requirement, *, language: s
     """A suite for each run; its tests fail exactly where `exit_status` is not 0."""
     suites = ET.Element("testsuites", name="tunesmith")
     for run, document in evaluations.items():
-        suite = ET.SubElement(suites, "testsuite", name=_xml(run))
+        suite = ET.SubElement(suites, "testsuite", name=_printable(run))
         for name, answer in _answers(document).items():
-            test = ET.SubElement(suite, "testcase", classname=_xml(run), name=name)
-            text = _xml(text_of(document, name, language))
+            test = ET.SubElement(suite, "testcase", classname=_printable(run), name=name)
+            text = _printable(text_of(document, name, language))
             if answer in KEEPS[requirement]:
                 ET.SubElement(test, "system-out").text = text
             else:
@@ -75,7 +75,7 @@ def error_xml(message: str) -> str:
     suite = ET.SubElement(suites, "testsuite", name="tunesmith", tests="1", failures="0")
     suite.set("errors", "1")
     test = ET.SubElement(suite, "testcase", classname="tunesmith", name="verdict")
-    ET.SubElement(test, "error", type="error", message=_xml(message))
+    ET.SubElement(test, "error", type="error", message=_printable(message))
     ET.indent(suites)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suites, encoding="unicode")}\n'
 
@@ -84,7 +84,7 @@ def _probes(suite: ET.Element, run: str, document: Document) -> None:
     """What may be lost elsewhere, a test each; the verdict says what follows from it."""
     for probe in document.get("forgetting") or ():
         name = f"elsewhere: {probe['probe']}"
-        test = ET.SubElement(suite, "testcase", classname=_xml(run), name=_xml(name))
+        test = ET.SubElement(suite, "testcase", classname=_printable(run), name=_printable(name))
         if probe["outcome"] == "absent":
             ET.SubElement(test, "skipped", message="the base hardly has this ability")
         else:
@@ -101,9 +101,9 @@ def text_of(document: Document | None, name: str, language: str) -> str:
     return text_in(part, language) or localized("No purpose stated: loss only.", language)
 
 
-def _xml(text: str) -> str:
-    """Without the characters that XML has no place for."""
-    return NOT_IN_XML.sub("\N{SYMBOL FOR ESCAPE}", text)
+def _printable(text: str) -> str:
+    """Without the characters that XML has no place for, and no page either."""
+    return UNPRINTABLE.sub("\N{SYMBOL FOR ESCAPE}", text)
 
 
 def annotations(evaluations: Evaluations, *, language: str) -> Iterator[str]:
@@ -176,4 +176,4 @@ def _row(cells: list[str]) -> str:
 
 def _cell(text: str) -> str:
     """In one line, without what Markdown or HTML would make of it."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return " ".join(_printable(text).split()).replace("|", "\\|").replace("<", "&lt;")

@@ -74,7 +74,7 @@ def known_evaluation(
 ) -> EvaluatedTarget | None:
     """The evaluation of a run that asking again would give: nothing that it rests on has changed.
 
-    None for what is no run, for one that was not evaluated so, and where that cannot be told.
+    None for what is no run, for one that was not evaluated so, and where that is not known.
     """
     run = run_of(target)
     place = RunFolder(out) if out is not None else run
@@ -131,13 +131,12 @@ def inputs_sha256(config: RunConfig, run: RunFolder) -> str | None:
     base = None if trained is None else _base(config.model, trained)
     if trained is None or base is None:
         return None
-    settings = config.model_dump(mode="json", exclude={"out", "goal"})
+    settings = config.model_dump(mode="json", exclude={"model", "out", "goal"})
     try:
         parts = {
-            "settings": settings,
+            "settings": _by_content(settings),
             "base": hash_folder(base)[COMBINED],
             "result": {path.name: file_sha256(path) for path in _weights(trained)},
-            "files": sorted(file_sha256(path) for path in _named(settings)),
             "versions": [_version(name) for name in PACKAGES],
         }
     except (OSError, TunesmithError):
@@ -158,20 +157,19 @@ def _weights(trained: Path) -> list[Path]:
     return sorted(path for path in trained.glob("*.safetensors") if path.is_file())
 
 
-def _named(values: object) -> Iterator[Path]:
-    """The files that are named anywhere in the settings: data, instructions, rubrics, schemas."""
+def _by_content(values: object) -> object:
+    """Settings with the SHA-256 of each file that they name: data, instructions, rubrics."""
     if isinstance(values, Mapping):
-        values = list(values.values())
+        return {key: _by_content(value) for key, value in values.items()}
     if isinstance(values, list):
-        for value in values:
-            yield from _named(value)
-    elif isinstance(values, str):
+        return [_by_content(value) for value in values]
+    if isinstance(values, str):
         try:
             path = Path(values).expanduser()
-            if path.is_file():
-                yield path
+            return file_sha256(path) if path.is_file() else values
         except (OSError, ValueError, RuntimeError):  # a text, and no name of a file
-            return
+            return values
+    return values
 
 
 def _version(package: str) -> str:
