@@ -61,7 +61,8 @@ class Comparison(Outcome):
 
     def evaluations(self) -> dict[str, Document | None]:
         """Each run's evaluate document; None for a run that has not ended."""
-        return {row.name: row.summary and row.summary.evaluation for row in self.found.rows}
+        found = {row.name: row.summary for row in self.found.rows}
+        return {name: each.evaluation if each else None for name, each in found.items()}
 
     @property
     def report(self) -> Path:

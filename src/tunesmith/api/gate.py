@@ -79,7 +79,7 @@ class Gated(Outcome):
     """An outcome whose command ends with another status."""
 
     outcome: Outcome
-    status: int = field(default=0)  # type: ignore[misc]
+    status: int = field(default=0)
 
     def to_json(self) -> Document:
         """The outcome's own document."""

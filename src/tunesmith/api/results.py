@@ -42,8 +42,8 @@ def show_evaluation(evaluation: Document, console: "Console") -> None:
         line(console, plain)
     if text := text_in(verdict):
         line(console, text)
-    if text := text_in(against := evaluation.get("against")):
-        line(console, f"against {against['run']}: {text}")
+    if against := evaluation.get("against"):
+        line(console, f"against {against['run']}: {text_in(against)}")
     if _is_degenerate(evaluation):
         line(console, text_in(evaluation["degeneration"]))
     if arms := evaluation.get("arms"):

@@ -46,8 +46,9 @@ class EvaluatedTarget:
     def knows_against(self, earlier: str) -> bool:
         """Whether it has the comparison with an earlier run, as that is now."""
         part = (self.document or {}).get(AGAINST)
-        is_same = isinstance(part, Mapping) and part["run"] == earlier
-        return is_same and part[KEY] is not None and part[KEY] == self.against_sha256(earlier)
+        if not isinstance(part, Mapping) or part["run"] != earlier or part[KEY] is None:
+            return False
+        return bool(part[KEY] == self.against_sha256(earlier))
 
     def against_sha256(self, earlier: str) -> str | None:
         """SHA-256 over what the comparison rests on; None where that is not known."""
