@@ -274,6 +274,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
         notices=tuple(run.notices),
         answers=found.answers if found else None,
         train_losses=found.train_losses if found else None,
+        trackers=run.trackers,
     )
     write_summary(run.folder, summary)
     return summary
