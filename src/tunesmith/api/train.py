@@ -134,16 +134,8 @@ def train(
     """
     folder = None if resume is None else folder_of(resume)
     with ranks.running(), config_unless(folder, data, keywords) as config:
-        # What can be refused by files alone is, before heavy modules are imported.
-        from tunesmith.runs.folder import RunFolder, with_folder
-        from tunesmith.runs.inputs import require_inputs
-
-        if folder is not None and ranks.is_first():
-            RunFolder(folder).require_run()
-        if config is not None:
-            if ranks.size() == 1:
-                config = with_folder(config)
-            require_inputs(config, is_named=is_named(keywords.get("model")))
+        is_a_name = is_named(keywords.get("model"))
+        config = by_first(lambda: _refusable(folder, config, is_named=is_a_name))
 
         def interrupted(display: "RunDisplay") -> str:
             return _resume_text(folder or display.run_folder or _begun(config))
@@ -163,6 +155,27 @@ def train(
     if summary.reason == "stopped":
         raise Cancelled(_resume_text(run.folder), run)
     return run
+
+
+def _refusable(
+    folder: Path | None, config: "RunConfig | None", *, is_named: bool
+) -> "RunConfig | None":
+    """The config with the folder of its run; what files alone can refuse is refused.
+
+    That is before heavy modules are imported.
+    """
+    from tunesmith.runs.folder import RunFolder, begun_before, with_folder
+    from tunesmith.runs.inputs import require_inputs
+
+    if folder is not None:
+        RunFolder(folder).require_run()
+    if config is None:
+        return None
+    if (begun := begun_before(config)) is not None:
+        return config.model_copy(update={"out": str(begun)})
+    config = with_folder(config)
+    require_inputs(config, is_named=is_named)
+    return config
 
 
 def folder_of(run: "str | Path | Run") -> Path:

@@ -22,6 +22,7 @@ T = TypeVar("T")
 _PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 _MEETING = ("MASTER_ADDR", "MASTER_PORT")
 SECONDS = "TUNESMITH_RANK_SECONDS"  # environment: how long ranks wait for one that is late
+RESTARTS = "TORCHELASTIC_RESTART_COUNT"  # set by torchrun: how often it started the ranks anew
 _SECONDS = 1800.0  # the slowest step of a processor, by far
 POLL_SECONDS, _LEAVE_SECONDS = 0.1, 2.0
 _FIRST_SECONDS = 0.5  # what rank 0 may take to report the same error
@@ -147,6 +148,9 @@ def _found(place: RankPlace) -> RankGroup:
     limit = timedelta(seconds=_wait_seconds())
     try:
         store, _, _ = next(rendezvous("env://", timeout=limit))
+        # an agent's store outlives the ranks, which it may start once more
+        attempt = os.environ.get(RESTARTS) or "0"
+        store = dist.distributed_c10d.PrefixStore(f"attempt {attempt}", store)
         store.set_timeout(limit)
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
@@ -213,6 +217,11 @@ def local_rank() -> int:
 def local_size() -> int:
     """How many ranks share this machine."""
     return _place.local_size
+
+
+def is_restarted() -> bool:
+    """Whether torchrun started these ranks once more, after one of them ended."""
+    return bool(int(os.environ.get(RESTARTS) or 0))
 
 
 def is_first() -> bool:
