@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from tunesmith.config import RunConfig
 from tunesmith.core.progress import Event, Notice, Progress
+from tunesmith.core.ranks import is_first
 from tunesmith.data.dataset import RunRows
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.trackers import Trackers, start_trackers
@@ -34,6 +35,7 @@ def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRu
         progress.report(event)
 
     names = (*config.train.trackers, *(["tensorboard"] if config.train.tensorboard else []))
+    names = names if is_first() else ()
     trackers = start_trackers(names, folder, config.model_dump(mode="json"), emit=record)
 
     def tracked(event: Event) -> None:
