@@ -7,6 +7,7 @@ import torch
 
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.memory import keeps_freed_memory
+from tunesmith.engine.varlen import obstacle
 from tunesmith.models.four_bit import has_same_codes, require_kernels
 from tunesmith.models.precision import COUNTS, detect_dtype
 
@@ -55,6 +56,7 @@ def _features(device: torch.device) -> list[Feature]:
             "loss scaling", is_half, "float16 needs it" if is_half else "only float16 needs it"
         ),
         _four_bit(device),
+        _attention(device, dtype),
         Feature(
             "ordered sums",
             on_cuda,
@@ -64,6 +66,13 @@ def _features(device: torch.device) -> list[Feature]:
         Feature("expandable segments", on_cuda and are_set, _segments(on_cuda, are_set)),
         _freed_memory(device),
     ]
+
+
+def _attention(device: torch.device, dtype: torch.dtype) -> Feature:
+    name, reason = "attention in one call", obstacle(device, dtype)
+    if reason:
+        return Feature(name, False, f"{reason}; documents are computed one after the other")
+    return Feature(name, True, "torch's FlashAttention, for all documents; soft caps go without it")
 
 
 def _segments(on_cuda: bool, are_set: bool) -> str:
