@@ -31,6 +31,7 @@ from tunesmith.engine.attention import attend
 from tunesmith.engine.batch import Document
 from tunesmith.engine.blocks import Kept, KeyValueCache, Learned, Span
 from tunesmith.engine.decode import Rule
+from tunesmith.engine.device import set_up
 from tunesmith.engine.families import LayerKeys, keyless_layers
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum
@@ -135,17 +136,19 @@ def test_adapters_of_all_kinds_in_one_stream_are_as_before(family, exact, monkey
         torch.testing.assert_close(found[name] / scale, grad / scale, rtol=1e-5, atol=1e-6)
 
 
-HEADS, GROUPS, WIDTH, CAPACITY = 4, 2, 6, 40
+HEADS, GROUPS, CAPACITY = 4, 2, 40
+WIDE = torch.empty(0, 6, dtype=torch.float64)  # format, device and head width of most tests
 
 
-def tensors(seed, *shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def tensors(seed, *shape, like):
+    made = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return made.to(like)
 
 
-def chained(cache):
+def chained(cache, like):
     """A stream in which documents see every kind of block, and chains of them; some are kept."""
     one, two = (
-        Learned([tensors(seed, GROUPS, n, WIDTH)], [tensors(seed + 1, GROUPS, n, WIDTH)])
+        Learned(*([tensors(seed + i, GROUPS, n, like.shape[1], like=like)] for i in range(2)))
         for seed, n in ((3, 3), (5, 5))
     )
     opening, history = Kept(cache, 0, 7), Kept(cache, 1, 4)
@@ -163,24 +166,25 @@ def chained(cache):
         Document(38, 43, prefix=(history,), keep=(cache, 1)),
         Document(43, 50, keep=(cache, 4)),
     ]
-    return batch_of([1] * 50, documents), (one, two)
+    return batch_of([1] * 50, documents).to(like.device), (one, two)
 
 
-def attended(window, sinks=False, **changes):
+def attended(window, sinks=False, like=WIDE, **changes):
     """Output, the cache and all gradients of one call over a stream with chains."""
-    cache = KeyValueCache([LayerKeys(0, GROUPS, WIDTH)], 5, CAPACITY, like=tensors(0, 1))
+    width = like.shape[1]
+    cache = KeyValueCache([LayerKeys(0, GROUPS, width)], 5, CAPACITY, like=like)
     for seed, tensor in enumerate((cache.keys[0], cache.values[0])):
-        tensor.copy_(tensors(seed, *tensor.shape))
-    stream, blocks = chained(cache)
-    leaves = [tensors(9, 50, n, WIDTH) for n in (HEADS, GROUPS, GROUPS)]
+        tensor.copy_(tensors(seed, *tensor.shape, like=like))
+    stream, blocks = chained(cache, like)
+    leaves = [tensors(9 + n, 50, n, width, like=like) for n in (HEADS, GROUPS, GROUPS)]
     leaves += [t for block in blocks for t in (*block.keys, *block.values)]
-    leaves += [tensors(11, HEADS)] if sinks else []
+    leaves += [tensors(11, HEADS, like=like)] if sinks else []
     for leaf in leaves:
         leaf.requires_grad_()
     rule = Rule(0, 0.4, window, None, leaves[-1] if sinks else None)
     out = attend(*(t.transpose(0, 1) for t in leaves[:3]), stream, replace(rule, **changes))
-    grads = torch.autograd.grad((out * tensors(13, *out.shape)).sum(), leaves)
-    return [out.detach(), cache.keys[0], cache.values[0], *grads]
+    loss = (out * tensors(13, *out.shape, like=like)).sum()
+    return [out.detach(), cache.keys[0], cache.values[0], *torch.autograd.grad(loss, leaves)]
 
 
 @pytest.mark.parametrize("sinks", [False, True])
@@ -204,7 +208,7 @@ def test_a_window_copies_no_more_than_it_sees(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("limit", "value"), [("MAX_SUMS", 1000), ("CHAIN_BYTES", 1000), ("WIDEST", WIDTH - 1)]
+    ("limit", "value"), [("MAX_SUMS", 1000), ("CHAIN_BYTES", 1000), ("WIDEST", 5)]
 )
 def test_what_is_too_large_is_computed_as_before(limit, value, monkeypatch):
     expected = attended(5)
@@ -348,3 +352,29 @@ def test_prompts_are_read_in_one_call_with_the_same_answers(family, monkeypatch)
 
 def test_reading_prompts_on_an_accelerator_does_not_wait(calls):
     test_generation.test_a_step_waits_once_for_the_tokens_of_all_rows("qwen3", False, 0.0)
+
+
+def distance(found, expected):
+    """The largest difference, over the largest number where that is over 1."""
+    return float((found.double().cpu() - expected).abs().max() / expected.abs().max().clamp(min=1))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("sinks", [False, True])
+@pytest.mark.parametrize("window", [None, 1, 5, 100])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_on_a_card_the_kernel_gives_what_tiles_give_on_a_processor(dtype, window, sinks):
+    like = torch.empty(0, 64, dtype=dtype, device="cuda")
+    if reason := varlen.obstacle(like.device, dtype):
+        pytest.skip(reason)
+    expected = attended(window, sinks, like=torch.empty(0, 64, dtype=torch.float64))
+    for ours, theirs in zip(attended(window, sinks, like=like), expected, strict=True):
+        assert distance(ours, theirs) < 2e-2
+
+
+@pytest.mark.cuda
+def test_on_a_card_the_same_call_twice_gives_the_same_bytes():
+    set_up(torch.device("cuda"))
+    like = torch.empty(0, 128, dtype=torch.bfloat16, device="cuda")
+    first, *others = (attended(None, True, like=like) for _ in range(5))
+    assert all(all(map(torch.equal, first, other)) for other in others)

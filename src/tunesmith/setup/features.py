@@ -56,6 +56,11 @@ def _features(device: torch.device) -> list[Feature]:
             "loss scaling", is_half, "float16 needs it" if is_half else "only float16 needs it"
         ),
         _four_bit(device),
+        Feature(
+            "products over 4-bit codes",
+            on_cuda,
+            "for answers, where bitsandbytes has it faster" if on_cuda else _CUDA,
+        ),
         _attention(device, dtype),
         Feature(
             "ordered sums",
