@@ -1,6 +1,6 @@
 """Attention of all documents in one call: what transformers and today's tiles give.
 
-CUDA's kernel is played by `tests.varlen`, under its own name.
+CUDA's kernel is played by `tests.kernels`, under its own name.
 """
 
 from collections import Counter
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.engine import test_blocks
+from tests.engine import test_autograd, test_blocks
 from tests.engine.test_blocks import batch_of
 from tests.engine.test_contract import (
     TOLERANCE,
@@ -21,8 +21,8 @@ from tests.engine.test_contract import (
 )
 from tests.families import FAMILIES, KEYED, STATES, make_exact, tiny_model
 from tests.generation import test_accelerator as test_generation
+from tests.kernels import stand_in
 from tests.training.test_accelerator import assert_waits_once, engine_for, member
-from tests.varlen import stand_in
 from tunesmith.config import LoraSettings
 from tunesmith.config.methods import PromptSettings, PTuningSettings
 from tunesmith.config.run import RECOMPUTE
@@ -278,7 +278,7 @@ class Operations(TorchDispatchMode):
         self.counts = Counter()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if not func.is_view:
+        if not func.is_view and func.overloadpacket is not torch.ops.aten.promote_types:
             self.counts[str(func.overloadpacket)] += 1
         return func(*args, **(kwargs or {}))
 
@@ -378,3 +378,11 @@ def test_on_a_card_the_same_call_twice_gives_the_same_bytes():
     like = torch.empty(0, 128, dtype=torch.bfloat16, device="cuda")
     first, *others = (attended(None, True, like=like) for _ in range(5))
     assert all(all(map(torch.equal, first, other)) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("family", "method"), [("llama", "lora"), ("qwen2", "p-tuning"), ("gpt_oss", "prompt")]
+)
+def test_what_is_recomputed_has_the_same_gradients_to_the_last_bit(family, method, calls):
+    test_autograd.test_gradients_are_the_same_to_the_last_bit_and_less_is_kept(family, method)
+    assert calls.backward

@@ -59,7 +59,8 @@ def packed_attention(  # noqa: PLR0913  (the signature is transformers')
         )
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     rule = Rule(layer, scaling, sliding_window, softcap, s_aux)
-    out = attend(query[0], key[0], value[0], stream, rule)
+    q, k, v = (t.squeeze(0) for t in (query, key, value))  # whose backward copies nothing
+    out = attend(q, k, v, stream, rule)
     return out.transpose(0, 1)[None], None
 
 

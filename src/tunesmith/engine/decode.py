@@ -48,7 +48,8 @@ def _plan(stream: PackedBatch, rule: Rule, like: Tensor) -> _DecodePlan:
         past = stream.positions
         on_host = stream.on_host.positions
         longest = int(on_host.max()) + 1
-        cache.require(longest)
+        if longest > cache.capacity:
+            raise IndexError(f"position {longest} is beyond the cache's {cache.capacity}")
         low = 0 if rule.window is None else max(0, int(on_host.min()) + 1 - rule.window)
         index = torch.arange(low, longest, device=like.device)[None]
         hidden = index > past[:, None]  # [B, keys]

@@ -1,6 +1,7 @@
-"""A stand-in for CUDA's attention kernel: the same operators, on the CPU, in plain products.
+"""Stand-ins for CUDA's kernels: the same operators, on the CPU, in plain products.
 
-It refuses what the kernel refuses (torch's flash_api.cpp), but for number formats and odd widths.
+That of attention refuses what the kernel refuses (torch's flash_api.cpp), but for number formats
+and odd widths.
 """
 
 import itertools
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.attention.varlen  # it registers the operators
 
-from tunesmith.engine import varlen
+from tunesmith.engine import fused, varlen
 
 
 @dataclass
@@ -24,7 +25,7 @@ _SEEN = Calls()
 
 
 def stand_in(monkeypatch) -> Calls:
-    """Let the CPU, and `meta`, take the path of a card that has the kernel."""
+    """Let the CPU, and `meta`, take the path of a card that has the attention kernel."""
     monkeypatch.setattr(varlen, "obstacle", lambda device, dtype: None)
     monkeypatch.setattr(varlen, "WIDTH_MULTIPLE", 1)
     _SEEN.forward.clear()
@@ -123,3 +124,28 @@ def _backward(  # noqa: PLR0913  (the signature is torch's)
     in_order = torch.are_deterministic_algorithms_enabled()
     _SEEN.backward.append(in_order and not torch.is_deterministic_algorithms_warn_only_enabled())
     return tuple(grads)
+
+
+def stand_in_norm(monkeypatch) -> list[torch.Size]:
+    """The same with the kernel of the norm; the shapes whose backward it computes."""
+    monkeypatch.setattr(fused, "_is_one_kernel", lambda x, weight: x.dtype == weight.dtype)
+    _NORMS.clear()
+    return _NORMS
+
+
+_NORMS: list[torch.Size] = []
+
+
+def _norm_backward(grad_out, input, normalized_shape, rstd, weight, output_mask):
+    assert list(normalized_shape) == [input.shape[-1]]
+    assert input.dtype == weight.dtype == grad_out.dtype
+    assert rstd.shape == (*input.shape[:-1], 1)
+    _NORMS.append(input.shape)
+    normed, g = input * rstd, grad_out * weight
+    gx = rstd * (g - normed * (g * normed).mean(-1, keepdim=True))
+    gw = (grad_out * normed).flatten(0, -2).sum(0) if output_mask[1] else None
+    return gx.to(input.dtype), None if gw is None else gw.to(weight.dtype)
+
+
+_LIBRARY = torch.library.Library("aten", "IMPL")
+_LIBRARY.impl("_fused_rms_norm_backward", _norm_backward, "CPU")
