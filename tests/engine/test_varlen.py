@@ -325,6 +325,12 @@ def test_a_step_with_prefixes_waits_once(kind, recompute, tmp_path, calls):
     assert_waits_once(learner, layouts=2)  # with a window, and without
 
 
+def test_adapters_that_train_together_wait_once(tmp_path, calls):
+    engine = engine_for("gemma3_text")
+    members = [member(engine, ADAPTERS[name], tmp_path / name, name=name) for name in "abc"]
+    assert_waits_once(*members, layouts=2)
+
+
 PROMPTS = [
     Prompt((*range(5, 45), *range(60, 60 + n)), adapter)
     for adapter in ("a", None, "c")

@@ -76,8 +76,9 @@ def _features(device: torch.device) -> list[Feature]:
 def _attention(device: torch.device, dtype: torch.dtype) -> Feature:
     name, reason = "attention in one call", obstacle(device, dtype)
     if reason:
-        return Feature(name, False, f"{reason}; documents are computed one after the other")
-    return Feature(name, True, "torch's FlashAttention, for all documents; soft caps go without it")
+        return Feature(name, False, f"{reason}; documents are computed one by one")
+    reason = "torch's FlashAttention; layers with soft caps or wider heads than 256 are without it"
+    return Feature(name, True, reason)
 
 
 def _segments(on_cuda: bool, are_set: bool) -> str:
