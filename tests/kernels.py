@@ -128,7 +128,7 @@ def _backward(  # noqa: PLR0913  (the signature is torch's)
 
 def stand_in_norm(monkeypatch) -> list[torch.Size]:
     """The same with the kernel of the norm; the shapes whose backward it computes."""
-    monkeypatch.setattr(fused, "_is_one_kernel", lambda x, weight: x.dtype == weight.dtype)
+    monkeypatch.setattr(fused, "_is_one_kernel", lambda x: True)
     _NORMS.clear()
     return _NORMS
 
