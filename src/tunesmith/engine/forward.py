@@ -289,7 +289,7 @@ def named_tensors(engine: Engine) -> Iterator[tuple[str, Tensor]]:
         if engine.tied and name == head:
             continue
         linear = engine.linears.get(name.removesuffix(".weight"))
-        if linear is not None and linear.four_bit is not None:
+        if linear is not None and linear.is_four_bit:
             yield name, linear.dense(engine.compute_dtype)
         else:
             yield name, tensor

@@ -21,7 +21,7 @@ def attach(engine: Engine, settings: FullSettings, *, name: str, **_start: objec
     Raises ConfigError for a 4-bit base.
     """
     model = engine.model
-    if any(linear.four_bit for linear in engine.linears.values()):
+    if any(linear.is_four_bit for linear in engine.linears.values()):
         raise ConfigError(
             "The base's weights are 4-bit, which cannot be trained themselves.",
             remedy="Use method qlora, or the 16-bit base.",

@@ -205,7 +205,7 @@ def notes_on_experts(engine: Engine, adapter: Adapter) -> Iterator[str]:
         how = f"; --method.target_parameters '[{names}]' adds terms to them"
         is_open = hasattr(adapter.settings, "target_parameters")
         yield f"{which} not among the targets: {share} of the parameters{how * is_open}"
-    if any(linear.four_bit for linear in engine.linears.values()):
+    if any(linear.is_four_bit for linear in engine.linears.values()):
         share = percent(sum(stacks.values()) / total)
         yield (
             "experts stay in 16-bit precision, as 4-bit is for linear layers: "

@@ -263,6 +263,6 @@ def takes_less(job: Job, *, recompute: Recompute, tokens: int) -> str:
     ways = [f"--data.overflow truncate --data.max_tokens {max(2, tokens)}"]
     if recompute != "layers":
         ways.insert(0, "--train.recompute layers")
-    if not any(linear.four_bit for linear in job.engine.linears.values()):
+    if not any(linear.is_four_bit for linear in job.engine.linears.values()):
         ways.append(f"--method {first_kind(four_bit=True)}")
     return f"{', '.join(ways)} or a smaller base"

@@ -1,0 +1,72 @@
+"""A base whose layers are divided among ranks (FSDP2): each is whole only while it is used.
+
+Embedding, head and what else is outside the layers stay whole on every rank. All ranks must make
+the same passes in the same order.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A sharded tensor put together, on all ranks at once; any other one as it is."""
+    gather = getattr(tensor, "full_tensor", None)
+    return tensor if gather is None else gather()
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """What this rank holds of a sharded tensor, in the same memory; any other one as it is."""
+    local = getattr(tensor, "to_local", None)
+    return tensor if local is None else local()
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether other ranks hold parts of it."""
+    return hasattr(tensor, "full_tensor")
+
+
+def shard_(
+    model: PreTrainedModel, device: torch.device, *, dtype: torch.dtype | None = None
+) -> None:
+    """Divide the parameters of each decoder layer among all ranks, and move the model to ``device``.
+
+    A layer after the other, so that the device never holds more than its part and one layer. With
+    a ``dtype`` parameters are cast to it. Gradients of a layer are summed over ranks in backward.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    decoder = model.get_decoder()
+    for layer in decoder.layers:
+        _cast_(layer.parameters(), dtype)
+        scalars = {p for p in layer.parameters() if p.dim() == 0}  # which cannot be divided
+        part = fully_shard(layer, mesh=mesh, reshard_after_forward=True, ignored_params=scalars)
+        part.set_gradient_divide_factor(1.0)  # the loss is over the count of all ranks
+        part.set_force_sum_reduction_for_comms(True)  # gloo has no other
+        _move_(layer, device)
+    rest = {p for p in model.parameters() if not is_sharded(p)}
+    _cast_(rest, dtype)
+    _move_(model, device)
+    fully_shard(decoder, mesh=mesh, ignored_params=rest)  # fetches one layer ahead
+
+
+def _cast_(parameters: Iterable[nn.Parameter], dtype: torch.dtype | None) -> None:
+    for parameter in parameters:
+        if dtype is not None and parameter.is_floating_point():
+            parameter.data = parameter.data.to(dtype)
+
+
+def _move_(module: nn.Module, device: torch.device) -> None:
+    """Move what FSDP left where it was: whole parameters, buffers, scales of 4-bit codes."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if not is_sharded(tensor):
+            tensor.data = tensor.data.to(device)
+    for each in module.modules():
+        state: Any = getattr(each, "quant_state", None)
+        if state is not None:
+            state.to(device)
