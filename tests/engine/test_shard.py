@@ -1,11 +1,13 @@
 """A sharded base computes as a whole one: same losses, same gradients, half of its bytes a rank."""
 
+import functools
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 from tests.families import FAMILIES, four_bit_model, tiny_model
-from tests.gloo import on_ranks
+from tests.ranks import all_of
 from tests.training.tiny import dataset
 from tunesmith.config import LoraSettings
 from tunesmith.config.run import RECOMPUTE
@@ -53,7 +55,7 @@ def sharded(make):
     return engine, before
 
 
-def losses_of(rank, make, settings):  # noqa: ARG001
+def losses_of(make, settings):
     engine, before = sharded(make)
     found = {recompute: steps(engine, settings, recompute) for recompute in RECOMPUTE}
     return layer_bytes(engine) / before, found
@@ -62,7 +64,7 @@ def losses_of(rank, make, settings):  # noqa: ARG001
 def assert_same_on_two_ranks(make, settings):
     alone = prepare_(make())
     expected = {recompute: steps(alone, settings, recompute) for recompute in RECOMPUTE}
-    for share, found in on_ranks(2, losses_of, make, settings):
+    for share, found in all_of(2, lambda: losses_of(make, settings)):
         assert share == 0.5
         for recompute, losses in expected.items():
             assert found[recompute] == losses, recompute
@@ -89,21 +91,19 @@ def test_so_do_four_bit_codes(tmp_path, home):
     assert_same_on_two_ranks(make, LoraSettings(rank=2))
 
 
-def families(rank):  # noqa: ARG001
-    found = {}
+def families():
+    settings, found = LoraSettings(rank=2), {}
     for family in FAMILIES:
-        settings = LoraSettings(rank=2)
-        alone = steps(prepare_(tiny_model(family, torch.float32)), settings, count=2)
-        engine, before = sharded(lambda: tiny_model(family, torch.float32))  # noqa: B023
-        try:
-            losses = steps(engine, settings, count=2)
-        except Exception as error:
-            losses = repr(error)
-        found[family] = (layer_bytes(engine) / before, alone, losses)
+        make = functools.partial(tiny_model, family, torch.float32)
+        alone = steps(prepare_(make()), settings)
+        engine, before = sharded(make)
+        found[family] = alone, steps(engine, settings), layer_bytes(engine) / before
     return found
 
 
 @pytest.mark.slow
-def test_every_family():
-    for found in on_ranks(2, families):
-        print(found)
+def test_every_family_can_be_sharded():
+    for found in all_of(2, families):
+        for family, (alone, together, share) in found.items():
+            assert together == alone, family
+            assert share == pytest.approx(0.5, abs=1e-3), family  # 1 of 2 rows, of odd numbers

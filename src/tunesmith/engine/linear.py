@@ -36,14 +36,20 @@ class SeamLinear(nn.Module):
         """Whether its weight is 4-bit codes."""
         return self.quant_state is not None
 
+    @property
+    def four_bit(self) -> FourBit | None:
+        """Its codes, read when they are used: a sharded layer has them all only then."""
+        state = self.quant_state
+        return None if state is None else FourBit(whole(self.weight), state)
+
     def dense(self, dtype: torch.dtype | None = None) -> Tensor:
         """W [D_out, D_in] in ``dtype``, or in its own; dequantized from 4-bit codes.
 
         Of a sharded layer, outside its forward and backward, on all ranks at once.
         """
-        weight = whole(self.weight)  # read now: a sharded layer has its weight only while it is used
-        if self.quant_state is not None:
-            return FourBit(weight, self.quant_state).dense(dtype)
+        if (codes := self.four_bit) is not None:
+            return codes.dense(dtype)
+        weight = whole(self.weight)
         return weight if dtype is None else weight.to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:

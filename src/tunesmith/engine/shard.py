@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tunesmith.core import ranks
+from tunesmith.core.rank_sum import sum_over_ranks_
+
 
 def whole(tensor: Tensor) -> Tensor:
     """A sharded tensor put together, on all ranks at once; any other one as it is."""
@@ -24,9 +27,34 @@ def own_part(tensor: Tensor) -> Tensor:
     return tensor if local is None else local()
 
 
+def own_rows(tensor: Tensor, like: Tensor) -> Tensor:
+    """The part of a whole tensor that this rank holds of ``like``; all of it where that is whole."""
+    if not is_sharded(like):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    mesh, where = like.device_mesh, like.placements  # type: ignore[attr-defined]
+    return own_part(distribute_tensor(tensor.to(like.device), mesh, where, src_data_rank=None))
+
+
 def is_sharded(tensor: Tensor) -> bool:
     """Whether other ranks hold parts of it."""
     return hasattr(tensor, "full_tensor")
+
+
+def clip_(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
+    """Scale gradients down to a norm of ``limit`` at most; the norm before, of all ranks' parts."""
+    trained = list(parameters)
+    gradients = [p.grad for p in trained if p.grad is not None]
+    parts = [own_part(each) for each in gradients if is_sharded(each)]
+    if not parts:
+        return nn.utils.clip_grad_norm_(trained, limit)
+    shared = [each for each in gradients if not is_sharded(each)]
+    squares = nn.utils.get_total_norm(parts) ** 2
+    sum_over_ranks_([squares])
+    norm = (squares + nn.utils.get_total_norm(shared) ** 2).sqrt()
+    torch._foreach_mul_([*parts, *shared], (limit / (norm + 1e-6)).clamp(max=1.0))
+    return norm
 
 
 def shard_(
@@ -40,7 +68,7 @@ def shard_(
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    mesh = init_device_mesh(device.type, (ranks.size(),))
     decoder = model.get_decoder()
     for layer in decoder.layers:
         _cast_(layer.parameters(), dtype)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
 from tunesmith.core import files
@@ -129,7 +128,8 @@ class PreparedRun:
 
     def put_back(self, folder: Path) -> None:
         """Give the adapter the tensors of a checkpoint."""
-        store.put_(self.job.adapter, checkpoint.tensors_of(folder))
+        checkpoint.put_back_(folder, self.job.adapter.parameters)
+        self.job.adapter.refresh()
 
 
 def prepare(

@@ -19,6 +19,7 @@ from tunesmith.engine import memory
 from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.head import divergences, losses
 from tunesmith.engine.pack import Row
+from tunesmith.engine.shard import clip_
 from tunesmith.training.job import Job, Round, pack_for
 from tunesmith.training.loss_scale import halve_, overflowed, scale_now, unscale_
 from tunesmith.training.steps import Plan, StepRows, micro_batches
@@ -180,7 +181,7 @@ def _finish(each: Round) -> Tensor:
     job.adapter.gather()
     unscale_(each)
     limit = job.settings.max_grad_norm or math.inf
-    return torch.nn.utils.clip_grad_norm_(list(job.adapter.trained.values()), limit)
+    return clip_(job.adapter.trained.values(), limit)
 
 
 def streams_of(going: Sequence[Round], *, tokens: int) -> list[Stream]:

@@ -1,0 +1,64 @@
+"""Tensors that are divided among ranks, in a folder of torch.distributed.checkpoint.
+
+Each rank writes and reads its own parts, and any number of ranks reads what another one wrote.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, distributed
+
+from tunesmith.core import ranks
+from tunesmith.core.errors import RunError
+
+Parts = Mapping[str, Mapping[str, Tensor]]  # by kind, then by name
+
+
+def save(folder: Path, parts: Parts) -> None:
+    """Write each rank's parts, on all ranks at once; those that are whole once.
+
+    Raises RunError where a rank does not see the folder, which rank 0 has made.
+    """
+    from torch.distributed import checkpoint
+
+    ranks.gather(None)  # rank 0 has made the folder
+    ranks.by_each(lambda: _require_seen(folder))
+    checkpoint.save(_flat(parts), checkpoint_id=folder, no_dist=not distributed.is_initialized())
+    ranks.gather(None)  # complete on all ranks
+
+
+def load_(folder: Path, parts: Parts) -> None:
+    """Put what is saved into these tensors, on all ranks at once.
+
+    Raises RunError where the files are damaged or hold other tensors.
+    """
+    from torch.distributed import checkpoint
+
+    try:
+        checkpoint.load(
+            _flat(parts), checkpoint_id=folder, no_dist=not distributed.is_initialized()
+        )
+    except (checkpoint.CheckpointException, RuntimeError, OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise RunError(
+            f"{folder}: damaged, or not of this run's method and optimizer: {first}.",
+            remedy=f"Remove {folder.parent} to continue from the checkpoint before.",
+        ) from error
+
+
+def _flat(parts: Parts) -> dict[str, Tensor]:
+    return {
+        f"{kind}.{name}": tensor.detach()
+        for kind, part in parts.items()
+        for name, tensor in part.items()
+    }
+
+
+def _require_seen(folder: Path) -> None:
+    if not folder.is_dir():
+        raise RunError(
+            f"{folder} is not there for rank {ranks.rank()}: the ranks save a sharded model "
+            "together.",
+            remedy="Set out to a folder on a disk that all machines share.",
+            code="disk",
+        )
