@@ -66,7 +66,12 @@ def trained(family="llama"):
         for name, t in part.items()
         if is_sharded(adapter.parameters[name])
     )
-    return found, held, states, sum(p.numel() for p in engine.model.get_decoder().layers.parameters())
+    return (
+        found,
+        held,
+        states,
+        sum(p.numel() for p in engine.model.get_decoder().layers.parameters()),
+    )
 
 
 @pytest.mark.parametrize(("family", "size"), [("llama", 2), ("llama", 4), ("gemma2", 2)])
@@ -107,7 +112,7 @@ def test_a_damaged_part_is_named_with_the_way_back(tmp_path):
     folder = tmp_path / "step-00000002"
     all_of(2, lambda: saved(folder))
     next(folder.rglob("*.distcp")).unlink()
-    engine, adapter, adam = start()
+    _, adapter, adam = start()
     with pytest.raises(RunError, match="damaged") as error:
         checkpoint.restore_(folder, adapter.parameters, adam)
     assert "checkpoint before" in error.value.remedy
@@ -115,7 +120,7 @@ def test_a_damaged_part_is_named_with_the_way_back(tmp_path):
 
 def test_the_best_tensors_come_back(tmp_path):
     def work():
-        engine, adapter, _ = start()
+        _, adapter, _ = start()
         before = {name: whole(p).clone() for name, p in adapter.parameters.items()}
         checkpoint.save_best(tmp_path, State(0, 0, 1.0), adapter.parameters)
         with torch.no_grad():

@@ -28,9 +28,9 @@ def own_part(tensor: Tensor) -> Tensor:
 
 
 def own_rows(tensor: Tensor, like: Tensor) -> Tensor:
-    """The part of a whole tensor that this rank holds of ``like``; all of it where that is whole."""
-    if not is_sharded(like):
-        return tensor
+    """Of a whole tensor the part that this rank holds of ``like``; all where that is whole."""
+    if is_sharded(tensor) or not is_sharded(like):
+        return own_part(tensor)
     from torch.distributed.tensor import distribute_tensor
 
     mesh, where = like.device_mesh, like.placements  # type: ignore[attr-defined]
@@ -60,7 +60,7 @@ def clip_(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
 def shard_(
     model: PreTrainedModel, device: torch.device, *, dtype: torch.dtype | None = None
 ) -> None:
-    """Divide the parameters of each decoder layer among all ranks, and move the model to ``device``.
+    """Divide the parameters of each decoder layer among all ranks; move the model to ``device``.
 
     A layer after the other, so that the device never holds more than its part and one layer. With
     a ``dtype`` parameters are cast to it. Gradients of a layer are summed over ranks in backward.

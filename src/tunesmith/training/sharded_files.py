@@ -3,6 +3,7 @@
 Each rank writes and reads its own parts, and any number of ranks reads what another one wrote.
 """
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,11 +20,11 @@ def save(folder: Path, parts: Parts) -> None:
 
     Raises RunError where a rank does not see the folder, which rank 0 has made.
     """
-    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.state_dict_saver import save as save_parts
 
     ranks.gather(None)  # rank 0 has made the folder
     ranks.by_each(lambda: _require_seen(folder))
-    checkpoint.save(_flat(parts), checkpoint_id=folder, no_dist=not distributed.is_initialized())
+    save_parts(_flat(parts), checkpoint_id=folder, no_dist=not distributed.is_initialized())
     ranks.gather(None)  # complete on all ranks
 
 
@@ -32,13 +33,14 @@ def load_(folder: Path, parts: Parts) -> None:
 
     Raises RunError where the files are damaged or hold other tensors.
     """
-    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.state_dict_loader import load as load_parts
 
     try:
-        checkpoint.load(
-            _flat(parts), checkpoint_id=folder, no_dist=not distributed.is_initialized()
-        )
-    except (checkpoint.CheckpointException, RuntimeError, OSError, ValueError) as error:
+        with warnings.catch_warnings():  # that there is one process
+            warnings.simplefilter("ignore", UserWarning)
+            load_parts(_flat(parts), checkpoint_id=folder, no_dist=not distributed.is_initialized())
+    except (CheckpointException, RuntimeError, OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise RunError(
             f"{folder}: damaged, or not of this run's method and optimizer: {first}.",

@@ -1,0 +1,115 @@
+"""Whether the layers of a run's base are divided among its ranks, and what each rank takes then."""
+
+from collections.abc import Callable
+
+import torch
+
+from tunesmith.adapters.loaded_base import LoadedBase, open_sharded
+from tunesmith.config import RunConfig
+from tunesmith.config.methods import first_kind, needs_four_bit
+from tunesmith.core import ranks
+from tunesmith.core.errors import ConfigError, MemoryRefusal
+from tunesmith.core.progress import Progress
+from tunesmith.engine import memory
+from tunesmith.estimate.memory import BaseMemory, base_memory
+from tunesmith.methods import table
+from tunesmith.models.load import config_of
+from tunesmith.models.precision import DtypeChoice, detect_device, detect_dtype
+from tunesmith.models.supported import is_four_bit
+from tunesmith.models.text_part import empty_model
+from tunesmith.models.weights import number_format
+from tunesmith.training.optimizer import state_bytes
+
+ROOM = 0.8  # of the free memory that a base may take: the rest is for activations, not measured
+
+
+def open_divided(
+    config: RunConfig, opened: Callable[[str, DtypeChoice], LoadedBase], progress: Progress
+) -> LoadedBase:
+    """The base that ``opened(device, dtype)`` gives; divided among the ranks where it must be.
+
+    Raises what ``is_sharded_run`` does.
+    """
+    if not is_sharded_run(config, progress):
+        return opened(config.device, config.dtype)
+    device = detect_device(config.device)
+    number, reason = detect_dtype(config.dtype, device)
+    dtype: DtypeChoice = number_format(number)  # type: ignore[assignment]
+    wide = torch.float32 if table.of(config.method).trains_base else None
+    loaded = open_sharded(lambda on: opened(on, dtype), device, dtype=wide)
+    loaded.base.notes = (reason, *loaded.base.notes[1:])  # the first was that of the processor
+    return loaded
+
+
+def is_sharded_run(config: RunConfig, progress: Progress) -> bool:
+    """Whether ``train.shard`` divides the base among the ranks: as all of them have decided.
+
+    Raises ConfigError where it cannot be divided, MemoryRefusal where its parts do not fit either.
+    """
+    wanted = config.train.shard
+    if wanted is False or (wanted == "auto" and ranks.size() == 1):
+        return False
+    device = detect_device(config.device)
+    _require_ranks(device)
+    found, room = _memory(config, progress), _room(device)
+    if wanted == "auto" and not ranks.any_of(found.whole > room):
+        return False
+    of_rank, least = found.of_rank(ranks.size()), min(ranks.gather(room))
+    if of_rank > least:
+        raise _refusal(config, of_rank, least)
+    progress.notice(
+        "shard",
+        f"the base's layers are divided among {ranks.size()} ranks: of it and its training each "
+        f"takes {_gigabytes(of_rank)}, not {_gigabytes(found.whole)}",
+    )
+    return True
+
+
+def _memory(config: RunConfig, progress: Progress) -> BaseMemory:
+    shape = config_of(config.model, trust_remote_code=config.trust_remote_code, progress=progress)
+    dtype, _ = detect_dtype(config.dtype, detect_device(config.device))
+    trained = table.of(config.method).trains_base
+    return base_memory(
+        empty_model(shape),
+        dtype,
+        four_bit=needs_four_bit(config.method.kind) or is_four_bit(shape),
+        state_bytes=state_bytes(config.train.optimizer) if trained else None,
+    )
+
+
+def _room(device: torch.device) -> int:
+    """Bytes that this rank may give to the base."""
+    free = memory.available_bytes(device)
+    if free is None:
+        return 2**63
+    return int(ROOM * free) // (ranks.local_size() if device.type == "cpu" else 1)
+
+
+def _require_ranks(device: torch.device) -> None:
+    if ranks.size() == 1:
+        raise ConfigError(
+            "train.shard is true, but there is one rank: layers are divided among several.",
+            remedy="Start it with torchrun or --ranks N, or leave train.shard out.",
+        )
+    if device.type not in ("cpu", "cuda", "xpu"):
+        raise ConfigError(
+            f"train.shard is true, but {device.type} has one device and no way to others.",
+            remedy="Set device to cpu or cuda, or leave train.shard out.",
+        )
+
+
+def _refusal(config: RunConfig, needed: int, free: int) -> MemoryRefusal:
+    size = ranks.size()
+    ways = [f"more ranks than {size}"]
+    if not needs_four_bit(config.method.kind):
+        ways.append(f"--method {first_kind(four_bit=True)}")
+    return MemoryRefusal(
+        f"Divided among {size} ranks, {config.model} and its training take "
+        f"{_gigabytes(needed)} on each, beside what a batch takes; a rank has "
+        f"{_gigabytes(free)} for it.",
+        remedy=f"Use {', '.join(ways)} or a smaller base.",
+    )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"
