@@ -7,8 +7,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-
 from tunesmith.core import ranks
 
 FORK = multiprocessing.get_context("fork")
@@ -67,7 +65,7 @@ def _work(
 ) -> None:
     os.environ.update({**environment(rank, size, port), **settings})
     try:
-        with ranks.running(lambda: torch.device("cpu")):
+        with ranks.running():
             value = work()
     except Exception as error:
         error.add_note(traceback.format_exc())

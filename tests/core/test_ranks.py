@@ -10,7 +10,8 @@ import torch
 from tests.ranks import environment, on_ranks
 from tunesmith.core import ranks
 from tunesmith.core.errors import DataError, RunError
-from tunesmith.core.rank_sum import sum_over_ranks_
+from tunesmith.core.rank_sum import copy_from_first_, sum_over_ranks_
+from tunesmith.core.rank_work import by_each, by_first, in_turn, require_same
 from tunesmith.core.ranks import ReportedElsewhere, place_of
 
 SIZES = (1, 2, 4)
@@ -24,12 +25,12 @@ def drawn(leaf, length=37):
 
 
 def test_a_process_alone_is_rank_0_of_1_and_waits_for_nobody():
-    with ranks.running(lambda: torch.device("cpu")):
+    with ranks.running():
         assert (ranks.rank(), ranks.size(), ranks.is_first()) == (0, 1, True)
         assert ranks.gather("a") == ["a"]
         assert ranks.broadcast("a") == "a"
         assert ranks.joined(ranks.mine([1, 2, 3])) == [1, 2, 3]
-        assert ranks.by_first(lambda: 1) == ranks.by_each(lambda: 1) == 1
+        assert by_first(lambda: 1) == by_each(lambda: 1) == 1
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -42,7 +43,7 @@ def test_values_of_all_ranks_come_to_each(size):
             ranks.any_of(ranks.rank() == size - 1),
             ranks.any_of(False),
             ranks.joined(squares),
-            ranks.by_first(lambda: os.environ["RANK"]),
+            by_first(lambda: os.environ["RANK"]),
         )
 
     everywhere = (list(range(size)), "from 0", True, False, [i * i for i in range(7)], "0")
@@ -79,11 +80,20 @@ def test_the_sum_is_that_of_one_tree_and_every_rank_has_the_same_bytes(monkeypat
     assert on_ranks(4, work) == [expected] * 4
 
 
+def test_the_tensors_of_rank_0_come_to_all():
+    def work():
+        tensors = [torch.full((2, 3), ranks.rank()).t(), torch.full((2,), ranks.rank()).byte()]
+        copy_from_first_(tensors)
+        return [tensor.tolist() for tensor in tensors]
+
+    assert on_ranks(2, work) == [[[[0, 0]] * 3, [0, 0]]] * 2
+
+
 def test_a_refusal_on_rank_0_ends_the_others_quietly():
     def refuse():
         raise DataError("No rows.")
 
-    first, other = on_ranks(2, lambda: ranks.by_first(refuse))
+    first, other = on_ranks(2, lambda: by_first(refuse))
     assert isinstance(first, DataError)
     assert isinstance(other, ReportedElsewhere)
 
@@ -93,7 +103,7 @@ def test_a_refusal_on_one_rank_is_reported_by_rank_0_with_its_number():
         if ranks.rank() == 2:
             raise DataError("data.jsonl is missing.", remedy="Copy it.")
 
-    found = on_ranks(4, lambda: ranks.by_each(work))
+    found = on_ranks(4, lambda: by_each(work))
     assert found[0].message == "Rank 2: data.jsonl is missing."
     assert (found[0].remedy, found[0].code) == ("Copy it.", "data")
     assert all(isinstance(each, ReportedElsewhere) for each in found[1:])
@@ -101,8 +111,8 @@ def test_a_refusal_on_one_rank_is_reported_by_rank_0_with_its_number():
 
 def test_what_must_be_the_same_on_all_ranks_is_refused_with_who_has_what():
     def work():
-        ranks.require_same("the rows", "abc", "None.")
-        ranks.require_same("the rows", "ab"[ranks.rank() == 1], "Copy the file.")
+        require_same("the rows", "abc", "None.")
+        require_same("the rows", "ab"[ranks.rank() == 1], "Copy the file.")
 
     found = on_ranks(4, work)
     assert (
@@ -139,7 +149,7 @@ def test_a_rank_that_is_killed_is_named():
 
 def test_waiting_for_rank_0_has_no_limit():
     def work():
-        return ranks.by_first(lambda: time.sleep(2) or "late")
+        return by_first(lambda: time.sleep(2) or "late", patient=True)
 
     assert on_ranks(2, work, settings={ranks.SECONDS: "1"}) == ["late", "late"]
 
@@ -168,3 +178,46 @@ def test_an_environment_without_ranks_is_one_process():
 def test_an_environment_with_missing_or_wrong_parts_is_refused(changes, message):
     with pytest.raises(RunError, match=message):
         place_of({**environment(1, 4, 29500), **changes})
+
+
+def test_later_ranks_of_a_machine_come_after_its_first_one(tmp_path):
+    def work():
+        found = sorted(path.name for path in tmp_path.iterdir())
+        time.sleep(0.1 * (ranks.rank() == 0))
+        (tmp_path / str(ranks.rank())).touch()
+        return found
+
+    first, *others = on_ranks(4, lambda: in_turn(work))
+    assert first == []
+    assert all("0" in found for found in others)
+
+
+def test_an_error_that_all_ranks_have_is_raised_by_rank_0_alone():
+    def refuse():
+        raise DataError("Step 5: the loss is nan.")
+
+    first, *others = on_ranks(4, refuse)
+    assert isinstance(first, DataError)
+    assert all(isinstance(each, ReportedElsewhere) for each in others)
+
+
+def test_an_error_of_one_rank_ends_those_that_wait_for_it_without_one_of_their_own():
+    def work():
+        if ranks.rank() == 1:
+            raise DataError("data.jsonl is missing.")
+        return by_first(lambda: ranks.gather(0), patient=True)
+
+    first, other = on_ranks(2, work)
+    assert isinstance(first, ReportedElsewhere)
+    assert isinstance(other, DataError)
+
+
+def test_ranks_do_not_wait_for_rank_0_where_it_has_left():
+    def work():
+        if ranks.is_first():
+            raise DataError("No rows.")
+        return by_first(lambda: None, patient=True)
+
+    first, other = on_ranks(2, work)
+    assert isinstance(first, DataError)
+    assert isinstance(other, ReportedElsewhere)

@@ -1,4 +1,4 @@
-"""Sums over ranks in one fixed binary tree, so that any number of them gives the same bytes."""
+"""Tensors between ranks: sums in one fixed binary tree, the same bytes on each; rank 0's."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from tunesmith.core import ranks
-from tunesmith.core.ranks import RankGroup
 
 PIECE_BYTES = 2**26  # of what is sent at once
 
@@ -23,10 +22,20 @@ def sum_over_ranks_(tensors: Sequence[Tensor]) -> None:
             return
         for piece in _pieces(tensors):
             flat = torch.cat([tensor.detach().reshape(-1) for tensor in piece])
-            whole = _summed(group, flat)
+            whole = _summed(flat)
             parts = torch.split(whole[: len(flat)], [tensor.numel() for tensor in piece])
             for tensor, part in zip(piece, parts, strict=True):
                 tensor.detach().copy_(part.view(tensor.shape))
+
+
+def copy_from_first_(tensors: Sequence[Tensor]) -> None:
+    """Put rank 0's numbers into each tensor."""
+    with ranks.meeting() as group:
+        for tensor in tensors if group else ():
+            whole = tensor.detach().contiguous()
+            dist.broadcast(whole, src=0)
+            if whole.data_ptr() != tensor.data_ptr():
+                tensor.detach().copy_(whole)
 
 
 def _pieces(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
@@ -43,7 +52,7 @@ def _pieces(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield piece
 
 
-def _summed(group: RankGroup, flat: Tensor) -> Tensor:
+def _summed(flat: Tensor) -> Tensor:
     """The sum [n or more]: halves are exchanged until each rank has summed its part, then back.
 
     Twice the bytes cross each rank's wire, however many ranks there are.
@@ -55,27 +64,23 @@ def _summed(group: RankGroup, flat: Tensor) -> Tensor:
         keep, give = start, start + length
         if ranks.rank() & distance:
             keep, give = give, keep
-        received = _exchanged(group, whole[give : give + length], ranks.rank() ^ distance)
+        received = _exchanged(whole[give : give + length], ranks.rank() ^ distance)
         whole[keep : keep + length] += received
         start, distance = keep, 2 * distance
     while distance > 1:
         distance //= 2
         other = start - length if ranks.rank() & distance else start + length
         whole[other : other + length] = _exchanged(
-            group, whole[start : start + length], ranks.rank() ^ distance
+            whole[start : start + length], ranks.rank() ^ distance
         )
         start, length = min(start, other), 2 * length
     return whole
 
 
-def _exchanged(group: RankGroup, own: Tensor, other: int) -> Tensor:
+def _exchanged(own: Tensor, other: int) -> Tensor:
     """What another rank has in place of ``own``."""
-    over = group.control if own.device.type == "cpu" else group.data
     received = torch.empty_like(own)
-    both = [
-        dist.P2POp(dist.isend, own, other, group=over),
-        dist.P2POp(dist.irecv, received, other, group=over),
-    ]
+    both = [dist.P2POp(dist.isend, own, other), dist.P2POp(dist.irecv, received, other)]
     for work in dist.batch_isend_irecv(both):
         work.wait()
     return received

@@ -1,23 +1,21 @@
 """Ranks: the processes that torchrun started to work on one thing, and what they tell each other.
 
 A process outside ``running`` is rank 0 of 1, where every function here has nothing to wait for.
-Small values go over gloo, also beside GPUs: no device is waited for. What differs between ranks is
-settled here, so that all of them take the same decisions and none waits for one that has left.
+Small values go over gloo, also beside GPUs: no device is waited for.
 """
 
 import contextlib
 import os
-import pickle
+import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from tunesmith.core.errors import RunError, TunesmithError
 
 if TYPE_CHECKING:
-    import torch
     import torch.distributed as dist
 
 T = TypeVar("T")
@@ -26,7 +24,8 @@ _PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 _MEETING = ("MASTER_ADDR", "MASTER_PORT")
 SECONDS = "TUNESMITH_RANK_SECONDS"  # environment: how long ranks wait for one that is late
 _SECONDS = 1800.0  # the slowest step of a processor, by far
-_POLL_SECONDS, _LEAVE_SECONDS = 0.1, 2.0
+POLL_SECONDS, _LEAVE_SECONDS = 0.1, 2.0
+_FIRST_SECONDS = 0.5  # what rank 0 may take to report the same error
 
 
 class ReportedElsewhere(RunError):
@@ -42,21 +41,21 @@ class RankPlace:
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    local_size: int = 1
+    machines: int = 1
 
 
 @dataclass(slots=True)
 class RankGroup:
-    """The ranks that this process works with: ``control`` is gloo, ``data`` the device's own."""
+    """The ranks that this process works with: tensors of a processor go over gloo, else NCCL."""
 
-    place: RankPlace
     store: "dist.distributed_c10d.Store"
-    control: "dist.ProcessGroup"
-    data: "dist.ProcessGroup"
     meetings: int = 0
 
 
 _place: RankPlace = RankPlace()
 _group: RankGroup | None = None
+_is_follower = False  # this process was a rank after 0
 
 
 def place_of(environment: Mapping[str, str]) -> RankPlace:
@@ -101,49 +100,56 @@ def require_power_of_two(size: int) -> None:
 
 
 @contextlib.contextmanager
-def running(device: "Callable[[], torch.device]") -> Iterator[RankPlace]:
+def running() -> Iterator[RankPlace]:
     """Inside, this process is one of the ranks of its environment, which have found each other.
 
-    ``device`` finds the device of this rank, whose place is known by then. Raises RunError as
-    ``place_of``, and where the others do not come.
+    Raises RunError as ``place_of``, and where the others do not come. Of what ends several ranks
+    one raises its error, rank 0 where it has one, and the others ReportedElsewhere.
     """
-    global _place, _group
+    global _place, _group, _is_follower
     if _group is not None:
         yield _place
         return
     _place = place_of(os.environ)
-    try:
-        if _place.size > 1:
-            _group = _joined(_place, device())
+    _is_follower = _place.rank > 0
+    if _place.size == 1:
         yield _place
+        return
+    _group = _found(_place)
+    try:
+        hosts = gather((socket.gethostname(), _place.local_rank))
+        here = sum(host == hosts[_place.rank][0] for host, _ in hosts)
+        machines = sum(local == 0 for _, local in hosts)
+        _place = replace(_place, local_size=here, machines=machines)
+        yield _place
+    except TunesmithError as error:
+        if not isinstance(error, ReportedElsewhere) and not _is_mine_to_report(_group):
+            raise ReportedElsewhere(str(error)) from error
+        raise
     finally:
         try:
-            if _group is not None:
-                _leave(_group)
+            _leave(_group)
         finally:
             _place, _group = RankPlace(), None
 
 
-def _joined(place: RankPlace, device: "torch.device") -> RankGroup:
+def _found(place: RankPlace) -> RankGroup:
+    """The group of all ranks, which meet at the environment's address."""
+    import torch
     import torch.distributed as dist
     from torch.distributed.rendezvous import rendezvous
 
     limit = timedelta(seconds=_wait_seconds())
-    backend = {"cuda": "nccl", "xpu": "xccl"}.get(device.type, "gloo")
     try:
         store, _, _ = next(rendezvous("env://", timeout=limit))
         store.set_timeout(limit)
         dist.init_process_group(
-            backend,
+            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
             store=dist.distributed_c10d.PrefixStore("group", store),
             rank=place.rank,
             world_size=place.size,
             timeout=limit,
-            device_id=None if backend == "gloo" else device,
         )
-        data = control = dist.group.WORLD
-        if backend != "gloo":
-            control = dist.new_group(backend="gloo", timeout=limit)
     except (RuntimeError, ValueError, OSError) as error:
         address = ":".join(os.environ[name] for name in _MEETING)
         raise RunError(
@@ -152,9 +158,17 @@ def _joined(place: RankPlace, device: "torch.device") -> RankGroup:
             remedy=f"Start all {place.size}; each machine must reach that address.",
             code="ranks",
         ) from error
-    assert data is not None
-    assert control is not None
-    return RankGroup(place, dist.distributed_c10d.PrefixStore("tunesmith", store), control, data)
+    return RankGroup(dist.distributed_c10d.PrefixStore("tunesmith", store))
+
+
+def _is_mine_to_report(group: RankGroup) -> bool:
+    """Whether this rank is the first that has an error; rank 0 is where it has one too."""
+    if not is_first():
+        time.sleep(_FIRST_SECONDS)
+    try:
+        return group.store.add("reported", 1) == 1
+    except RuntimeError:  # gone with rank 0, which can report nothing any more
+        return rank() == 1
 
 
 def _leave(group: RankGroup) -> None:
@@ -162,12 +176,18 @@ def _leave(group: RankGroup) -> None:
     import torch.distributed as dist
 
     with contextlib.suppress(RuntimeError, ValueError):
-        group.store.set(f"left/{rank()}", "")
-        keys = [f"left/{other}" for other in range(size())]
+        group.store.set(left_key(rank()), "")
+        keys = [left_key(other) for other in range(size())]
         until = time.monotonic() + _LEAVE_SECONDS
         while is_first() and time.monotonic() < until and not group.store.check(keys):
-            time.sleep(_POLL_SECONDS / 4)
+            time.sleep(POLL_SECONDS / 4)
+    with contextlib.suppress(RuntimeError, ValueError):
         dist.destroy_process_group()
+
+
+def left_key(number: int) -> str:
+    """What a rank puts into the store when it ends."""
+    return f"left/{number}"
 
 
 def rank() -> int:
@@ -185,23 +205,43 @@ def local_rank() -> int:
     return _place.local_rank
 
 
+def local_size() -> int:
+    """How many ranks share this machine."""
+    return _place.local_size
+
+
 def is_first() -> bool:
     """Whether this is rank 0, which locks, records, saves and prints."""
     return _place.rank == 0
 
 
+def machines() -> int:
+    """On how many machines the ranks are."""
+    return _place.machines
+
+
+def group() -> RankGroup | None:
+    """The group of all ranks; None where there is but one."""
+    return _group
+
+
+def speaks() -> bool:
+    """Whether this process prints: not one that is or was a rank after 0."""
+    return not _is_follower
+
+
 @contextlib.contextmanager
 def meeting() -> Iterator[RankGroup | None]:
     """All ranks come here, where there are several; RunError names those that did not."""
-    if (group := _group) is None:
+    if _group is None:
         yield None
         return
-    group.meetings += 1
+    _group.meetings += 1
     try:
-        group.store.set(f"at/{rank()}", str(group.meetings))
-        yield group
+        _group.store.set(f"at/{rank()}", str(_group.meetings))
+        yield _group
     except RuntimeError as error:
-        if (absence := _absence(group, error)) is None:
+        if (absence := _absence(_group, error)) is None:
             raise
         raise absence from error
 
@@ -215,7 +255,7 @@ def _absence(group: RankGroup, error: RuntimeError) -> RunError | None:
     late: list[int] = []
     with contextlib.suppress(RuntimeError):  # the store is gone with its process
         late = [other for other in range(size()) if _meetings_of(group, other) < group.meetings]
-    who = _named(late) if late else "a rank"
+    who = named(late) if late else "a rank"
     what = f"did not come in {_wait_seconds():.0f} seconds: hanging, or far slower"
     return RunError(
         f"Rank {rank()} waited for {who}, which {what if waited else 'has ended'} "
@@ -226,7 +266,7 @@ def _absence(group: RankGroup, error: RuntimeError) -> RunError | None:
     )
 
 
-def _named(numbers: Sequence[int]) -> str:
+def named(numbers: Sequence[int]) -> str:
     """`rank 0`, `ranks 1, 2`."""
     return f"rank{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
@@ -253,11 +293,11 @@ def gather(value: T) -> list[T]:
     """The small value of each rank, by rank, on every rank."""
     import torch.distributed as dist
 
-    with meeting() as group:
-        if group is None:
+    with meeting() as met:
+        if met is None:
             return [value]
         found: list[T | None] = [None] * size()
-        dist.all_gather_object(found, value, group=group.control)
+        dist.all_gather_object(found, value)
     return found  # type: ignore[return-value]
 
 
@@ -278,71 +318,3 @@ def joined(results: Sequence[T]) -> list[T]:
     for first, share in enumerate(shares):
         whole[first :: len(shares)] = share
     return whole
-
-
-def by_first(work: Callable[[], T]) -> T:
-    """What rank 0 makes alone, on every rank; the others wait however long it takes.
-
-    Where it fails, they end with ReportedElsewhere.
-    """
-    if (group := _group) is None:
-        return work()
-    group.meetings += 1
-    key = f"first/{group.meetings}"
-    if not is_first():
-        return _received(group, key)
-    try:
-        value = work()
-    except BaseException:
-        with contextlib.suppress(RuntimeError):
-            group.store.set(key, pickle.dumps((False, None)))
-        raise
-    group.store.set(key, pickle.dumps((True, value)))
-    return value
-
-
-def _received(group: RankGroup, key: str) -> T:  # type: ignore[type-var]
-    try:
-        while not group.store.check([key]):
-            time.sleep(_POLL_SECONDS)  # in Python, so that a signal ends it
-        is_made, value = pickle.loads(group.store.get(key))  # of a rank of ours
-    except RuntimeError as error:
-        raise _absence(group, error) or error from error
-    if not is_made:
-        raise ReportedElsewhere("Rank 0 ended.")
-    return value  # type: ignore[no-any-return]
-
-
-def by_each(work: Callable[[], T]) -> T:
-    """What each rank makes for itself; where one is refused, all are, and rank 0 names it.
-
-    Raises its error on that rank and on rank 0, and ReportedElsewhere on the others.
-    """
-    own: TunesmithError | None = None
-    try:
-        value = work()
-    except TunesmithError as error:
-        own = error
-    fault = None if own is None else (own.message, own.remedy, own.code)
-    refused = [(number, each) for number, each in enumerate(gather(fault)) if each is not None]
-    if not refused:
-        return value
-    if not is_first():
-        raise ReportedElsewhere("Rank 0 reports what was refused.")
-    if own is not None:
-        raise own
-    (number, (message, remedy, code)), *_ = refused
-    raise RunError(f"Rank {number}: {message}", remedy=remedy, code=code)
-
-
-def require_same(name: str, value: object, remedy: str) -> None:
-    """Raise RunError, on rank 0, where a value differs between ranks."""
-
-    def compare() -> None:
-        if len(set(found)) > 1:
-            groups = {each: [n for n, other in enumerate(found) if other == each] for each in found}
-            text = "; ".join(f"{_named(numbers)}: {each}" for each, numbers in groups.items())
-            raise RunError(f"The ranks differ in {name}: {text}.", remedy=remedy, code="ranks")
-
-    found = gather(str(value))
-    by_first(compare)
