@@ -11,8 +11,10 @@ from tests.ranks import all_of
 from tests.training.tiny import dataset
 from tunesmith.config import LoraSettings
 from tunesmith.config.run import RECOMPUTE
-from tunesmith.engine.forward import prepare_
-from tunesmith.engine.head import loss_sum
+from tunesmith.core import ranks
+from tunesmith.core.rank_work import by_first
+from tunesmith.engine.forward import named_tensors, prepare_
+from tunesmith.engine.head import loss_sum, row_losses
 from tunesmith.engine.pack import Row, pack
 from tunesmith.engine.shard import own_part, shard_
 from tunesmith.methods import table
@@ -89,6 +91,39 @@ def test_so_do_four_bit_codes(tmp_path, home):
     made = four_bit_model(tiny_model("llama", torch.float32), tmp_path)
     folder = made.name_or_path
     assert_same_on_two_ranks(make, LoraSettings(rank=2))
+
+
+def scores_of(engine, count):
+    """Some passes without gradients: the losses of rows."""
+    rows, found = dataset(), []
+    for i in range(count):
+        batch = pack([Row(rows[i].ids.tolist(), rows[i].weights.tolist(), None, i)], prefixes={})
+        with torch.no_grad():
+            found.append(row_losses(engine.hidden_states(batch), batch, engine.head).sum().item())
+    return found
+
+
+def test_ranks_may_make_different_numbers_of_passes_without_gradients():
+    def work():
+        engine, _ = sharded(functools.partial(tiny_model, "llama", torch.float32))
+        if not ranks.is_first():
+            return [by_first(list), ranks.gather(scores_of(engine, 4)), ranks.gather(None)][1]
+        by_first(lambda: scores_of(engine, 3), patient=True)
+        return [ranks.gather(scores_of(engine, 6)), ranks.gather(scores_of(engine, 1))][0]
+
+    expected = scores_of(prepare_(tiny_model("llama", torch.float32)), 6)
+    for found in all_of(4, work):
+        assert found == [expected, *3 * [expected[:4]]]
+
+
+def test_one_rank_may_read_the_whole_weights():
+    def work():
+        engine, _ = sharded(functools.partial(tiny_model, "llama", torch.float32))
+        return by_first(lambda: {name: t.tolist() for name, t in named_tensors(engine)})
+
+    alone = prepare_(tiny_model("llama", torch.float32))
+    expected = {name: tensor.tolist() for name, tensor in named_tensors(alone)}
+    assert all_of(2, work) == [expected, expected]
 
 
 def families():

@@ -13,6 +13,7 @@ from tunesmith.adapters.folder import template_options_of
 from tunesmith.config.methods import AnyMethod
 from tunesmith.core import ranks
 from tunesmith.core.progress import SILENT, Progress
+from tunesmith.core.rank_work import by_each
 from tunesmith.data.chat_text import with_options
 from tunesmith.engine import memory
 from tunesmith.engine.device import set_up
@@ -87,7 +88,7 @@ def open_sharded(
     found = None
     for turn in range(1 + max(ranks.gather(ranks.local_rank()))):
         is_mine = turn == ranks.local_rank()
-        found = ranks.by_each(sharded if is_mine else lambda: found)  # noqa: B023
+        found = by_each(sharded if is_mine else lambda: found)  # noqa: B023
     assert found is not None
     return found
 

@@ -17,6 +17,8 @@ def sum_over_ranks_(tensors: Sequence[Tensor]) -> None:
 
     It is the sum of a binary tree: ranks 0 + 1, 2 + 3, ..., then (0 + 1) + (2 + 3), ...
     """
+    if ranks.needs_help():
+        ranks.gather(None)  # what others asked for comes first
     with ranks.meeting() as group:
         if group is None:
             return

@@ -8,7 +8,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -51,6 +51,7 @@ class RankGroup:
 
     store: "dist.distributed_c10d.Store"
     meetings: int = 0
+    help_with: Callable[[object], object] | None = None  # a task that other ranks ask for
 
 
 _place: RankPlace = RankPlace()
@@ -291,6 +292,35 @@ def broadcast(value: T) -> T:
 
 def gather(value: T) -> list[T]:
     """The small value of each rank, by rank, on every rank."""
+    found = _exchange((None, value))
+    while tasks := [task for task, _ in found if task is not None]:
+        assert _group is not None
+        assert _group.help_with is not None
+        _group.help_with(tasks[0])
+        found = _exchange((None, value))
+    return [each for _, each in found]
+
+
+def ask_for(task: object) -> None:
+    """Before a task that takes all ranks: those that wait for values of others help with it.
+
+    Others that do a task at the same time do the same one, and have asked for it too.
+    """
+    _exchange((task, None))
+
+
+def helping(help_with: Callable[[object], object]) -> None:
+    """From now on this rank helps with what others ask for, while it waits for their values."""
+    if _group is not None:
+        _group.help_with = help_with
+
+
+def needs_help() -> bool:
+    """Whether there are tasks that take all ranks."""
+    return _group is not None and _group.help_with is not None
+
+
+def _exchange(value: T) -> list[T]:
     import torch.distributed as dist
 
     with meeting() as met:

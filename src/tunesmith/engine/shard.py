@@ -14,11 +14,29 @@ from transformers import PreTrainedModel
 from tunesmith.core import ranks
 from tunesmith.core.rank_sum import sum_over_ranks_
 
+PASS = "pass"  # a task of all ranks: a pass through all layers; others are numbers of parameters
+_NUMBER = "_tunesmith_number"
 
-def whole(tensor: Tensor) -> Tensor:
-    """A sharded tensor put together, on all ranks at once; any other one as it is."""
-    gather = getattr(tensor, "full_tensor", None)
-    return tensor if gather is None else gather()
+
+def whole(parameter: Tensor) -> Tensor:
+    """A sharded parameter put together; any other tensor as it is.
+
+    Ranks that wait for values of others take part in it.
+    """
+    if not is_sharded(parameter):
+        return parameter
+    ranks.ask_for(getattr(parameter, _NUMBER))
+    found: Tensor = parameter.full_tensor()  # type: ignore[attr-defined]
+    return found
+
+
+def begin_pass(decoder: nn.Module) -> None:
+    """Before a pass: without gradients, ranks that wait for values of others take part in it.
+
+    Passes with gradients all ranks make alike.
+    """
+    if hasattr(decoder, "unshard") and not torch.is_grad_enabled():
+        ranks.ask_for(PASS)
 
 
 def own_part(tensor: Tensor) -> Tensor:
@@ -69,7 +87,7 @@ def shard_(
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device.type, (ranks.size(),))
-    decoder = model.get_decoder()
+    decoder, parts = model.get_decoder(), []
     for layer in decoder.layers:
         _cast_(layer.parameters(), dtype)
         scalars = {p for p in layer.parameters() if p.dim() == 0}  # which cannot be divided
@@ -77,10 +95,25 @@ def shard_(
         part.set_gradient_divide_factor(1.0)  # the loss is over the count of all ranks
         part.set_force_sum_reduction_for_comms(True)  # gloo has no other
         _move_(layer, device)
+        parts.append(part)
     rest = {p for p in model.parameters() if not is_sharded(p)}
     _cast_(rest, dtype)
     _move_(model, device)
     fully_shard(decoder, mesh=mesh, ignored_params=rest)  # fetches one layer ahead
+    tensors = list(model.parameters())
+    for number, tensor in enumerate(tensors):
+        setattr(tensor, _NUMBER, number)
+
+    @torch.no_grad()
+    def help_with(task: object) -> None:
+        if task != PASS:
+            tensors[task].full_tensor()
+            return
+        for part in parts:
+            part.unshard()
+            part.reshard()
+
+    ranks.helping(help_with)
 
 
 def _cast_(parameters: Iterable[nn.Parameter], dtype: torch.dtype | None) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, distributed
 
 from tunesmith.core import ranks
 from tunesmith.core.errors import RunError
+from tunesmith.core.rank_work import by_each
 
 Parts = Mapping[str, Mapping[str, Tensor]]  # by kind, then by name
 
@@ -23,7 +24,7 @@ def save(folder: Path, parts: Parts) -> None:
     from torch.distributed.checkpoint.state_dict_saver import save as save_parts
 
     ranks.gather(None)  # rank 0 has made the folder
-    ranks.by_each(lambda: _require_seen(folder))
+    by_each(lambda: _require_seen(folder))
     save_parts(_flat(parts), checkpoint_id=folder, no_dist=not distributed.is_initialized())
     ranks.gather(None)  # complete on all ranks
 
