@@ -31,7 +31,7 @@ from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.memory import Workspace
 from tunesmith.engine.mixers import Shape, reset_states_
 from tunesmith.engine.router import SeamRouter, routers_of
-from tunesmith.engine.shard import begin_pass, whole
+from tunesmith.engine.shard import begin_pass, is_divided, whole
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
 from tunesmith.models.text_part import towers_of
 from tunesmith.models.whole_classes import WHOLE_CLASSES
@@ -85,6 +85,11 @@ class Engine:
         )
 
     @property
+    def is_divided(self) -> bool:
+        """Whether ranks hold parts of its layers."""
+        return is_divided(self.model.get_decoder())
+
+    @property
     def config(self) -> PretrainedConfig:
         """The config of the language model, also where it is a part of the class."""
         config: PretrainedConfig = self.model.config.get_text_config()
@@ -125,7 +130,7 @@ class Engine:
         embedded = self.embed(batch)
         with within(batch):  # linear layers before the first layer and after the last one
             decoder = self.model.get_decoder()
-            begin_pass(decoder)
+            begin_pass(decoder, embedded)
             out = decoder(
                 inputs_embeds=embedded[None],
                 position_ids=batch.positions[None],

@@ -30,13 +30,23 @@ def whole(parameter: Tensor) -> Tensor:
     return found
 
 
-def begin_pass(decoder: nn.Module) -> None:
-    """Before a pass: without gradients, ranks that wait for values of others take part in it.
+def is_divided(decoder: nn.Module) -> bool:
+    """Whether ``shard_`` divided its layers."""
+    return hasattr(decoder, "unshard")
 
-    Passes with gradients all ranks make alike.
+
+def begin_pass(decoder: nn.Module, embedded: Tensor) -> None:
+    """Before a pass of ``embedded`` through layers that are divided.
+
+    One without gradients the ranks that wait for values of others take part in. Those with
+    gradients all ranks make alike, so that each layer has a gradient whatever is trained in it.
     """
-    if hasattr(decoder, "unshard") and not torch.is_grad_enabled():
+    if not is_divided(decoder):
+        return
+    if not torch.is_grad_enabled():
         ranks.ask_for(PASS)
+    elif not embedded.requires_grad:
+        embedded.requires_grad_()
 
 
 def own_part(tensor: Tensor) -> Tensor:

@@ -12,8 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tunesmith.core import files, ranks
+from tunesmith.core import files
 from tunesmith.core.errors import RunError
+from tunesmith.core.rank_sum import copy_from_first_
+from tunesmith.core.rank_work import by_first
+from tunesmith.core.ranks import is_first
 from tunesmith.engine.device import describe
 from tunesmith.engine.shard import is_sharded, own_part, own_rows
 from tunesmith.training import sharded_files
@@ -81,13 +84,6 @@ def save_best(folder: Path, state: State, parameters: Mapping[str, nn.Parameter]
 
 def _write(folder: Path, parts: Parts, values: Mapping[str, object]) -> None:
     sharded = any(map(is_sharded, parts[_TRAINED].values()))
-    if sharded and not ranks.is_first():
-        sharded_files.save(files.temporary_of(folder) / SHARDS, parts)
-        ranks.gather(None)  # its place is taken
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    tensors = [tensor for part in parts.values() for tensor in part.values()]
-    files.require_space(folder.parent, sum(t.numel() * t.element_size() for t in tensors))
 
     def fill(into: Path) -> None:
         if sharded:
@@ -98,9 +94,15 @@ def _write(folder: Path, parts: Parts, values: Mapping[str, object]) -> None:
                 save_file({name: t.detach() for name, t in part.items()}, into / _file(kind))
         (into / STATE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
-    files.publish(folder, fill)
-    if sharded:
-        ranks.gather(None)
+    def write() -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        tensors = [tensor for part in parts.values() for tensor in part.values()]
+        files.require_space(folder.parent, sum(t.numel() * t.element_size() for t in tensors))
+        files.publish(folder, fill)
+
+    if sharded and not is_first():
+        sharded_files.save(files.temporary_of(folder) / SHARDS, parts)
+    by_first(write)
 
 
 def require_room(
@@ -158,9 +160,17 @@ def restore_(
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
 ) -> tuple[State, tuple[str, ...]]:
-    """Put tensors and moments back; the state, and reasons why resuming is not bit for bit."""
-    state, then = _state(checkpoint)
-    _load_(checkpoint, {_TRAINED: parameters, **state_tensors(optimizer, parameters)})
+    """Put tensors and moments back; the state, and reasons why resuming is not bit for bit.
+
+    Rank 0 reads them, the others get them from it. Where parameters are sharded each reads its own.
+    """
+    parts: Parts = {_TRAINED: parameters, **state_tensors(optimizer, parameters)}
+    state, then = by_first(lambda: _state(checkpoint))
+    if any(map(is_sharded, parameters.values())):
+        _load_(checkpoint, parts)
+    else:
+        by_first(lambda: _load_(checkpoint, parts))
+        copy_from_first_([tensor for part in parts.values() for tensor in part.values()])
     set_steps_(optimizer, parameters, state.step)
     now = arithmetic(next(iter(parameters.values())).device)
     changed = [
@@ -170,7 +180,7 @@ def restore_(
 
 
 def put_back_(checkpoint: Path, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Put a checkpoint's trained tensors into the parameters."""
+    """Put a checkpoint's trained tensors into the parameters; sharded ones on all ranks at once."""
     _load_(checkpoint, {_TRAINED: parameters})
 
 

@@ -7,11 +7,13 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor, distributed
+from torch import Tensor
 
 from tunesmith.core import ranks
 from tunesmith.core.errors import RunError
 from tunesmith.core.rank_work import by_each
+from tunesmith.core.ranks import ReportedElsewhere
+from tunesmith.engine.shard import is_sharded
 
 Parts = Mapping[str, Mapping[str, Tensor]]  # by kind, then by name
 
@@ -23,24 +25,27 @@ def save(folder: Path, parts: Parts) -> None:
     """
     from torch.distributed.checkpoint.state_dict_saver import save as save_parts
 
-    ranks.gather(None)  # rank 0 has made the folder
+    if ranks.broadcast(True) is None:  # rank 0 has made the folder
+        raise ReportedElsewhere("Rank 0 ended.")
     by_each(lambda: _require_seen(folder))
-    save_parts(_flat(parts), checkpoint_id=folder, no_dist=not distributed.is_initialized())
+    save_parts(_flat(parts), checkpoint_id=folder)
     ranks.gather(None)  # complete on all ranks
 
 
 def load_(folder: Path, parts: Parts) -> None:
-    """Put what is saved into these tensors, on all ranks at once.
+    """Put what is saved into these tensors, on all ranks at once where they are divided.
 
     Raises RunError where the files are damaged or hold other tensors.
     """
     from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.state_dict_loader import load as load_parts
 
+    tensors = _flat(parts)
+    is_divided = any(map(is_sharded, tensors.values()))
     try:
         with warnings.catch_warnings():  # that there is one process
             warnings.simplefilter("ignore", UserWarning)
-            load_parts(_flat(parts), checkpoint_id=folder, no_dist=not distributed.is_initialized())
+            load_parts(tensors, checkpoint_id=folder, no_dist=not is_divided)
     except (CheckpointException, RuntimeError, OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise RunError(
