@@ -5,7 +5,9 @@ import torch
 
 from tests.families import tiny_model
 from tests.ranks import all_of
-from tests.training.tiny import dataset
+from tests.training.test_ranks import trained as trained_job
+from tests.training.test_ranks import variant_job
+from tests.training.tiny import dataset, plan
 from tunesmith.config import FullSettings
 from tunesmith.core import ranks
 from tunesmith.core.errors import RunError
@@ -106,6 +108,37 @@ def test_a_checkpoint_is_read_by_any_number_of_ranks(first, tmp_path):
         for found in all_of(size, lambda: resumed(folder)):
             assert_same([found], [unbroken])
     assert sorted(each.name for each in folder.parent.iterdir()) == [folder.name]
+
+
+def job_on(folder, variant, **settings):
+    """A job whose base is sharded where there are ranks."""
+    job = variant_job(folder, variant, **settings)
+    if ranks.size() > 1:
+        wide = None if job.adapter.frozen_base else torch.float32
+        shard_(job.engine.model, torch.device("cpu"), dtype=wide)
+    return job
+
+
+def on_one_and_on_two(tmp_path, variant, cut, **settings):
+    """What a job gives on one rank, and on two that share its base."""
+
+    def work(folder):
+        job = job_on(folder, variant, **settings)
+        return trained_job(job, cut)
+
+    (alone,) = all_of(1, lambda: work(tmp_path / "one"))
+    return alone, all_of(2, lambda: work(tmp_path / "two"))
+
+
+@pytest.mark.parametrize("variant", ["lora", "dora", "qlora", "prompt", "p-tuning, projection"])
+@pytest.mark.parametrize("rows", [1, 5])
+def test_adapters_over_a_sharded_base_are_those_of_one_rank_to_the_last_bit(
+    variant, rows, tmp_path, home
+):
+    """Also where a rank has no rows, or fewer of them."""
+    cut = plan(steps=3, tokens_per_micro_batch=12)
+    alone, found = on_one_and_on_two(tmp_path, variant, cut, rows_per_step=rows)
+    assert found == [alone, alone]
 
 
 def test_a_damaged_part_is_named_with_the_way_back(tmp_path):

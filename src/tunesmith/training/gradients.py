@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from tunesmith.config.methods import first_kind
 from tunesmith.config.run import RECOMPUTE, Recompute
+from tunesmith.core import ranks
 from tunesmith.core.errors import MemoryRefusal
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Notice
 from tunesmith.core.rank_sum import sum_over_ranks_
-from tunesmith.core.ranks import gather, size
+from tunesmith.core.ranks import gather
 from tunesmith.engine import memory
 from tunesmith.engine.autograd import gradient_of
 from tunesmith.engine.batch import Dropout, PackedBatch
@@ -64,6 +65,7 @@ def add_gradients(
     while left:
         streams = streams_of(left, tokens=_budget(left))
         sums, own_failed = _add(streams, left)
+        _even_out(len(streams), left[0])
         failed = min((n for n in gather(own_failed) if n is not None), default=None)
         if failed is None:
             sum_over_ranks_(_gradients_of(left))
@@ -123,19 +125,24 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
         for total, added in zip((task, kept), found, strict=True):
             for name, loss in added.items():
                 total[name].append(loss.detach())
-    for _ in range(-(-len(streams) // size()) - len(part) if engine.is_divided else 0):
-        _add_nothing(going[0])
     return (task, kept), None
 
 
-def _add_nothing(each: Round) -> None:
-    """A pass that changes no gradient: over a divided base all ranks make equally many."""
+def _even_out(count: int, each: Round) -> None:
+    """Passes that change no gradient: over a divided base all ranks make equally many.
+
+    ``count`` streams are those of all ranks.
+    """
     job = each.member.job
+    if not job.engine.is_divided:
+        return
     ids = job.document(each.rows[0]).ids[:2].tolist()
-    batch = pack_for(job.engine, [Row(ids, [0.0, 1.0], job.name, 0)], {}).to(job.engine.device)
-    hidden = job.engine.hidden_states(batch, recompute=each.member.plan.recompute)
-    (loss,) = losses(hidden, batch, job.engine.head, counts={job.name: math.inf}).values()
-    loss.backward()  # type: ignore[no-untyped-call]
+    for _ in range(-(-count // ranks.size()) - len(own_part(count))):
+        batch = pack_for(job.engine, [Row(ids, [0.0, 1.0], job.name, 0)], {})
+        batch = batch.to(job.engine.device)
+        hidden = job.engine.hidden_states(batch, recompute=each.member.plan.recompute)
+        (loss,) = losses(hidden, batch, job.engine.head, counts={job.name: math.inf}).values()
+        loss.backward()  # type: ignore[no-untyped-call]
 
 
 def _in_tree(going: Sequence[Round]) -> list[nn.Parameter]:
@@ -234,8 +241,8 @@ def streams_of(going: Sequence[Round], *, tokens: int) -> list[Stream]:
     for each in going:
         documents = (*each.rows, *each.retained)
         lengths = {i: each.member.job.length(i) for i in documents}
-        ranks = each.member.plan.ranks
-        for group in micro_batches(documents, lengths, tokens=tokens, ranks=ranks):
+        over = each.member.plan.ranks
+        for group in micro_batches(documents, lengths, tokens=tokens, ranks=over):
             size = sum(lengths[i] for i in group)
             room = [
                 number
