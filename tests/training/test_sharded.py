@@ -5,10 +5,11 @@ import torch
 
 from tests.families import tiny_model
 from tests.ranks import all_of
+from tests.training.test_loop import run
 from tests.training.test_ranks import trained as trained_job
-from tests.training.test_ranks import variant_job
-from tests.training.tiny import dataset, plan
-from tunesmith.config import FullSettings
+from tests.training.tiny import adam, dataset, plan
+from tests.variants import attach, engine_for
+from tunesmith.config import FullSettings, TrainSettings
 from tunesmith.core import ranks
 from tunesmith.core.errors import RunError
 from tunesmith.core.rank_sum import sum_over_ranks_
@@ -19,7 +20,10 @@ from tunesmith.engine.shard import clip_, is_sharded, own_part, shard_, whole
 from tunesmith.methods import table
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
+from tunesmith.training.events import HeldOut, StepDone
+from tunesmith.training.job import Job
 
+CPU = torch.device("cpu")
 ROWS = 8  # of a step
 LIMIT = 0.5  # of the gradient's norm
 
@@ -28,7 +32,7 @@ def start(family="llama"):
     """A model with all its weights trained, sharded where there are ranks."""
     engine = prepare_(tiny_model(family, torch.float32))
     if ranks.size() > 1:
-        shard_(engine.model, torch.device("cpu"), dtype=torch.float32)
+        shard_(engine.model, CPU, dtype=torch.float32)
     adapter = table.attach(engine, FullSettings())
     return engine, adapter, optimizer.build(adapter, lr=1e-2, weight_decay=0.1)
 
@@ -112,11 +116,17 @@ def test_a_checkpoint_is_read_by_any_number_of_ranks(first, tmp_path):
 
 def job_on(folder, variant, **settings):
     """A job whose base is sharded where there are ranks."""
-    job = variant_job(folder, variant, **settings)
+    engine = engine_for("llama", variant, folder / "base")
     if ranks.size() > 1:
-        wide = None if job.adapter.frozen_base else torch.float32
-        shard_(job.engine.model, torch.device("cpu"), dtype=wide)
-    return job
+        shard_(engine.model, CPU, dtype=torch.float32 if variant == "full" else None)
+    return Job(
+        engine=engine,
+        adapter=attach(engine, variant, folder / "base", seed=1),
+        rows=dataset(),
+        held=dataset(5, seed=9),
+        settings=TrainSettings(**{"save_steps": 2, "epochs": None, **settings}),
+        folder=folder,
+    )
 
 
 def on_one_and_on_two(tmp_path, variant, cut, **settings):
@@ -139,6 +149,42 @@ def test_adapters_over_a_sharded_base_are_those_of_one_rank_to_the_last_bit(
     cut = plan(steps=3, tokens_per_micro_batch=12)
     alone, found = on_one_and_on_two(tmp_path, variant, cut, rows_per_step=rows)
     assert found == [alone, alone]
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_full_over_a_sharded_base_has_the_losses_of_one_rank(rows, tmp_path):
+    cut = plan(steps=3, tokens_per_micro_batch=12)
+
+    def losses(folder):
+        job = job_on(folder, "full", rows_per_step=rows)
+        return [e.loss for e in run(job, cut) if isinstance(e, StepDone | HeldOut)]
+
+    (alone,) = all_of(1, lambda: losses(tmp_path / "one"))
+    for found in all_of(2, lambda: losses(tmp_path / "two")):
+        assert found == pytest.approx(alone, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_stopped_full_run_resumes_on_other_ranks(size, tmp_path):
+    cut = plan(steps=4, tokens_per_micro_batch=12)
+
+    def begun(folder, stop_after):
+        job = job_on(folder, "full", rows_per_step=5)
+        return [e.loss for e in run(job, cut, stop_after=stop_after) if isinstance(e, StepDone)]
+
+    def resumed():
+        job = job_on(tmp_path / "b", "full", rows_per_step=5)
+        optimizer_ = adam(job)
+        newest = checkpoint.newest(tmp_path / "b" / "checkpoints")
+        state, changed = checkpoint.restore_(newest, job.adapter.parameters, optimizer_)
+        events = run(job, cut, state=state, optimizer=optimizer_)
+        return changed, [e.loss for e in events if isinstance(e, StepDone)]
+
+    unbroken, _ = all_of(2, lambda: begun(tmp_path / "a", None))
+    all_of(2, lambda: begun(tmp_path / "b", 2))
+    for changed, losses in all_of(size, resumed):
+        assert not changed
+        assert losses == pytest.approx(unbroken[2:], rel=1e-6)
 
 
 def test_a_damaged_part_is_named_with_the_way_back(tmp_path):
