@@ -3,6 +3,7 @@
 import json
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -10,8 +11,10 @@ from tunesmith.api.settings import RunKeywords, config_unless, is_named
 from tunesmith.api.show import Document, Outcome
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnEvent, Working, working
+from tunesmith.core import ranks
 from tunesmith.core.errors import RunError
 from tunesmith.core.progress import Cancelled
+from tunesmith.core.rank_work import by_first
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,15 +133,16 @@ def train(
     >>> run = ts.train("rows.jsonl", method=ts.LoRA(rank=8), checks=["json"])  # doctest: +SKIP
     """
     folder = None if resume is None else folder_of(resume)
-    with config_unless(folder, data, keywords) as config:
+    with ranks.running(), config_unless(folder, data, keywords) as config:
         # What can be refused by files alone is, before heavy modules are imported.
         from tunesmith.runs.folder import RunFolder, with_folder
         from tunesmith.runs.inputs import require_inputs
 
-        if folder is not None:
+        if folder is not None and ranks.is_first():
             RunFolder(folder).require_run()
         if config is not None:
-            config = with_folder(config)
+            if ranks.size() == 1:
+                config = with_folder(config)
             require_inputs(config, is_named=is_named(keywords.get("model")))
 
         def interrupted(display: "RunDisplay") -> str:
@@ -149,7 +153,8 @@ def train(
             from tunesmith.runs.run import resume_run, train_run
 
             if config is not None:
-                config = with_model(config, progress=work.progress)
+                start = partial(with_model, config, progress=work.progress)
+                config = by_first(start, patient=True)
                 summary = train_run(config, progress=work.progress)
             else:
                 assert folder is not None
@@ -169,7 +174,7 @@ def finished(summary: "RunSummary", work: Working) -> Run:
     """The run, its page drawn unless it was stopped."""
     from tunesmith.report.writing import draw_report
 
-    if summary.reason != "stopped":
+    if summary.reason != "stopped" and ranks.speaks():
         draw_report(Path(summary.run), work.emit)
     return Run(summary, work.notes)
 

@@ -6,7 +6,6 @@ Small values go over gloo, also beside GPUs: no device is waited for.
 
 import contextlib
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -116,6 +115,8 @@ def running() -> Iterator[RankPlace]:
     if _place.size == 1:
         yield _place
         return
+    import socket
+
     _group = _found(_place)
     try:
         hosts = gather((socket.gethostname(), _place.local_rank))
@@ -124,8 +125,12 @@ def running() -> Iterator[RankPlace]:
         _place = replace(_place, local_size=here, machines=machines)
         yield _place
     except TunesmithError as error:
-        if not isinstance(error, ReportedElsewhere) and not _is_mine_to_report(_group):
+        if isinstance(error, ReportedElsewhere):
+            raise
+        if not _is_mine_to_report(_group):
             raise ReportedElsewhere(str(error)) from error
+        if rank() and not error.message.startswith("Rank "):
+            error.message = f"Rank {rank()}: {error.message}"
         raise
     finally:
         try:

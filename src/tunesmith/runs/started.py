@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from tunesmith.config import RunConfig
 from tunesmith.core.progress import Event, Notice, Progress
+from tunesmith.core.ranks import is_first
 from tunesmith.data.dataset import RunRows
 from tunesmith.runs.folder import RunFolder, curves_of
 from tunesmith.training.length import choose_length
@@ -24,7 +25,7 @@ class StartedRun:
 def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRun:
     """Record every event in the run's folder from now on, before it is passed on."""
     notices: list[str] = []
-    curves = curves_of(folder.path) if config.train.tensorboard else None
+    curves = curves_of(folder.path) if config.train.tensorboard and is_first() else None
 
     def record(event: Event) -> None:
         folder.record(event)
