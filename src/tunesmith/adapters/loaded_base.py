@@ -70,16 +70,16 @@ def open_base(
 
 
 def open_sharded(
-    open_on: Callable[[str], LoadedBase], device: torch.device, *, dtype: torch.dtype | None = None
+    opened: Callable[[], LoadedBase], device: torch.device, *, dtype: torch.dtype | None = None
 ) -> LoadedBase:
-    """The base that ``open_on("cpu")`` gives, its layers divided among all ranks on ``device``.
+    """The base that ``opened`` gives on the CPU, its layers divided among all ranks on ``device``.
 
     The ranks of a machine load one after the other, so that its memory holds one whole base at a
     time. With a ``dtype`` the parameters are cast to it.
     """
 
     def sharded() -> LoadedBase:
-        loaded = open_on("cpu")
+        loaded = opened()
         shard_(loaded.base.model, device, dtype=dtype)
         loaded.base.device = device
         memory.release(CPU)

@@ -8,9 +8,9 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunesmith.core.errors import RunError, TunesmithError
 
@@ -50,7 +50,7 @@ class RankGroup:
 
     store: "dist.distributed_c10d.Store"
     meetings: int = 0
-    help_with: Callable[[object], object] | None = None  # a task that other ranks ask for
+    tasks: dict[str, Callable[[Any], object]] = field(default_factory=dict)  # that take all ranks
 
 
 _place: RankPlace = RankPlace()
@@ -298,31 +298,34 @@ def broadcast(value: T) -> T:
 def gather(value: T) -> list[T]:
     """The small value of each rank, by rank, on every rank."""
     found = _exchange((None, value))
-    while tasks := [task for task, _ in found if task is not None]:
+    while asked := [task for task, _ in found if task is not None]:
         assert _group is not None
-        assert _group.help_with is not None
-        _group.help_with(tasks[0])
+        name, argument = asked[0]
+        _group.tasks[name](argument)
         found = _exchange((None, value))
     return [each for _, each in found]
 
 
-def ask_for(task: object) -> None:
-    """Before a task that takes all ranks: those that wait for values of others help with it.
+def ask_for(name: str, argument: object = None) -> None:
+    """Before a task that takes all ranks: those that wait for values of others do it with this one.
 
     Others that do a task at the same time do the same one, and have asked for it too.
     """
-    _exchange((task, None))
+    _exchange(((name, argument), None))
 
 
-def helping(help_with: Callable[[object], object]) -> None:
-    """From now on this rank helps with what others ask for, while it waits for their values."""
+def helping(name: str, task: Callable[[Any], object]) -> None:
+    """From now on this rank does a task where others ask for it, while it waits for their values.
+
+    The task gets the argument with which it was asked for.
+    """
     if _group is not None:
-        _group.help_with = help_with
+        _group.tasks[name] = task
 
 
 def needs_help() -> bool:
     """Whether there are tasks that take all ranks."""
-    return _group is not None and _group.help_with is not None
+    return _group is not None and bool(_group.tasks)
 
 
 def _exchange(value: T) -> list[T]:

@@ -31,7 +31,7 @@ from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.memory import Workspace
 from tunesmith.engine.mixers import Shape, reset_states_
 from tunesmith.engine.router import SeamRouter, routers_of
-from tunesmith.engine.shard import begin_pass, is_divided, whole
+from tunesmith.engine.shard import dividing, is_divided, whole
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
 from tunesmith.models.text_part import towers_of
 from tunesmith.models.whole_classes import WHOLE_CLASSES
@@ -128,9 +128,9 @@ class Engine:
                 remedy=f"Set data.max_tokens to {limit}.",
             )
         embedded = self.embed(batch)
-        with within(batch):  # linear layers before the first layer and after the last one
-            decoder = self.model.get_decoder()
-            begin_pass(decoder, embedded)
+        decoder = self.model.get_decoder()
+        # linear layers before the first layer and after the last one too
+        with within(batch), dividing(decoder, embedded):
             out = decoder(
                 inputs_embeds=embedded[None],
                 position_ids=batch.positions[None],

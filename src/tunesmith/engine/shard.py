@@ -4,7 +4,8 @@ Embedding, head and what else is outside the layers stay whole on every rank. Al
 the same passes in the same order.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from transformers import PreTrainedModel
 from tunesmith.core import ranks
 from tunesmith.core.rank_sum import sum_over_ranks_
 
-PASS = "pass"  # a task of all ranks: a pass through all layers; others are numbers of parameters
+# Tasks of all ranks: a pass through all layers, and one parameter, by its number.
+_PASS, _WHOLE = "pass", "whole"
 _NUMBER = "_tunesmith_number"
 
 
@@ -25,7 +27,7 @@ def whole(parameter: Tensor) -> Tensor:
     """
     if not is_sharded(parameter):
         return parameter
-    ranks.ask_for(getattr(parameter, _NUMBER))
+    ranks.ask_for(_WHOLE, getattr(parameter, _NUMBER))
     found: Tensor = parameter.full_tensor()  # type: ignore[attr-defined]
     return found
 
@@ -35,18 +37,25 @@ def is_divided(decoder: nn.Module) -> bool:
     return hasattr(decoder, "unshard")
 
 
-def begin_pass(decoder: nn.Module, embedded: Tensor) -> None:
-    """Before a pass of ``embedded`` through layers that are divided.
+@contextlib.contextmanager
+def dividing(decoder: nn.Module, embedded: Tensor) -> Iterator[None]:
+    """Around a pass of ``embedded`` through layers that may be divided.
 
-    One without gradients the ranks that wait for values of others take part in. Those with
+    In one without gradients the ranks that wait for values of others take part. Those with
     gradients all ranks make alike, so that each layer has a gradient whatever is trained in it.
     """
     if not is_divided(decoder):
-        return
-    if not torch.is_grad_enabled():
-        ranks.ask_for(PASS)
-    elif not embedded.requires_grad:
-        embedded.requires_grad_()
+        yield
+    elif torch.is_grad_enabled():
+        ranks.gather(None)  # what others asked for comes first
+        if not embedded.requires_grad:
+            embedded.requires_grad_()
+        yield
+    else:
+        ranks.ask_for(_PASS)
+        yield
+        # else it would fetch layers of this pass again in the next backward, which others do not
+        decoder.reset_iter_state()  # type: ignore[operator]
 
 
 def own_part(tensor: Tensor) -> Tensor:
@@ -115,15 +124,13 @@ def shard_(
         setattr(tensor, _NUMBER, number)
 
     @torch.no_grad()
-    def help_with(task: object) -> None:
-        if task != PASS:
-            tensors[task].full_tensor()
-            return
+    def help_pass(_: object) -> None:
         for part in parts:
             part.unshard()
             part.reshard()
 
-    ranks.helping(help_with)
+    ranks.helping(_PASS, help_pass)
+    ranks.helping(_WHOLE, lambda number: tensors[number].full_tensor())
 
 
 def _cast_(parameters: Iterable[nn.Parameter], dtype: torch.dtype | None) -> None:

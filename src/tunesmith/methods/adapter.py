@@ -70,6 +70,11 @@ class Adapter:
         return [p for p in self.leaves or self.trained.values() if not is_sharded(p)]
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether ranks hold parts of its tensors."""
+        return any(map(is_sharded, self.parameters.values()))
+
+    @property
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that change."""
         return {name: p for name, p in self.parameters.items() if p.requires_grad}

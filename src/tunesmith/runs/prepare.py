@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
 from tunesmith.core.progress import Progress
 from tunesmith.core.rank_work import by_first, in_turn
-from tunesmith.core.ranks import is_first
+from tunesmith.core.ranks import ask_for, helping, is_first
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.answering import Respondent, fingerprint_now
 from tunesmith.evaluation.evaluator import Evaluator
@@ -30,6 +31,8 @@ from tunesmith.training.measure import make_plan, plan_beside
 from tunesmith.training.steps import Plan
 
 LoadRows = Callable[[RunConfig, LoadedBase, str | None, Progress], RunRows]
+
+_PUT_BACK = "put back"  # a task of all ranks: the tensors of a checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +64,15 @@ class PreparedRun:
         return Respondent(self.job.name, now)
 
     def put_back(self, folder: Path) -> None:
-        """Give the adapter the tensors of a checkpoint."""
-        checkpoint.put_back_(folder, self.job.adapter.parameters)
-        self.job.adapter.refresh()
+        """Give the adapter the tensors of a checkpoint; all ranks do where they hold parts."""
+        if self.job.adapter.is_sharded:
+            ask_for(_PUT_BACK, folder)
+        _put_back(self.job, folder)
+
+
+def _put_back(job: Job, folder: Path) -> None:
+    checkpoint.put_back_(folder, job.adapter.parameters)
+    job.adapter.refresh()
 
 
 def prepare(
@@ -112,6 +121,8 @@ def prepare(
         keep_plan=run.folder.write_plan,
         retention=retention_of(run, base, rows, evaluator.probing),
     )
+    if adapter.is_sharded:
+        helping(_PUT_BACK, partial(_put_back, job))
     return PreparedRun(run, loaded, evaluator, job)
 
 

@@ -44,20 +44,17 @@ from tunesmith.data.tokenizer import Tokenizer, add_tokens_, decode, encode
 from tunesmith.engine import memory
 from tunesmith.engine.device import describe
 from tunesmith.engine.forward import Engine, named_tensors
-from tunesmith.engine.shard import is_sharded
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, NewTokens, Words
 from tunesmith.methods.peft import Difference
 from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
 from tunesmith.models.in_memory import held_model, own_weights_
 from tunesmith.models.load import Base, read_tokenizer
-from tunesmith.models.precision import DtypeChoice
 from tunesmith.models.text_part import as_files, file_names
 from tunesmith.models.weights import number_format, read_weight, write_derived
 from tunesmith.runs.card import licence_of, run_card
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.inputs import require_init
-from tunesmith.runs.sharding import open_divided
 
 PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "bitsandbytes")
 
@@ -71,22 +68,18 @@ def open_for(config: RunConfig, *, progress: Progress) -> LoadedBase:
         torch.set_num_threads(config.train.threads)
     progress.phase(f"loading {config.model}")
     trains_base = table.of(config.method).trains_base
-
-    def opened(device: str, dtype: DtypeChoice) -> LoadedBase:
-        loaded = open_base(
-            config.method.init if trains_base and config.method.init else config.model,
-            dtype=dtype,
-            device=device,
-            four_bit=needs_four_bit(config.method.kind),
-            trust_remote_code=config.trust_remote_code,
-            progress=progress,
-        )
-        if trains_base and held_model(loaded.base.folder):
-            own_weights_(loaded.base.model)
-        return loaded
-
-    loaded = open_divided(config, opened, progress)
-    return with_template_options(loaded, config.data.template_options)
+    loaded = open_base(
+        config.method.init if trains_base and config.method.init else config.model,
+        dtype=config.dtype,
+        device=config.device,
+        four_bit=needs_four_bit(config.method.kind),
+        trust_remote_code=config.trust_remote_code,
+        progress=progress,
+    )
+    loaded = with_template_options(loaded, config.data.template_options)
+    if trains_base and held_model(loaded.base.folder):
+        own_weights_(loaded.base.model)
+    return loaded
 
 
 def base_weights(config: RunConfig, base: Base, *, progress: Progress) -> Mapping[str, Tensor]:
@@ -94,14 +87,9 @@ def base_weights(config: RunConfig, base: Base, *, progress: Progress) -> Mappin
 
     Beside a base that was trained an accelerator has no room for a second one.
     """
-    changes: dict[str, object] = {
-        "train": config.train.model_copy(
-            update={"shard": any(map(is_sharded, base.model.parameters()))}
-        )
-    }
     if base.device.type != "cpu":
-        changes |= {"device": "cpu", "dtype": number_format(base.dtype)}
-    config = config.model_copy(update=changes)
+        changes = {"device": "cpu", "dtype": number_format(base.dtype)}
+        config = config.model_copy(update=changes)
     return dict(open_for(config, progress=progress).engine.model.named_parameters())
 
 
@@ -217,7 +205,7 @@ def notes_on_experts(engine: Engine, adapter: Adapter) -> Iterator[str]:
         how = f"; --method.target_parameters '[{names}]' adds terms to them"
         is_open = hasattr(adapter.settings, "target_parameters")
         yield f"{which} not among the targets: {share} of the parameters{how * is_open}"
-    if any(linear.is_four_bit for linear in engine.linears.values()):
+    if any(linear.four_bit for linear in engine.linears.values()):
         share = percent(sum(stacks.values()) / total)
         yield (
             "experts stay in 16-bit precision, as 4-bit is for linear layers: "

@@ -1,56 +1,78 @@
 """Whether the layers of a run's base are divided among its ranks, and what each rank takes then."""
 
-from collections.abc import Callable
-
 import torch
 
 from tunesmith.adapters.loaded_base import LoadedBase, open_sharded
 from tunesmith.config import RunConfig
 from tunesmith.config.methods import first_kind, needs_four_bit
+from tunesmith.config.run import OptimizerKind
 from tunesmith.core import ranks
 from tunesmith.core.errors import ConfigError, MemoryRefusal
 from tunesmith.core.progress import Progress
+from tunesmith.core.rank_work import in_turn
 from tunesmith.engine import memory
 from tunesmith.estimate.memory import BaseMemory, base_memory
 from tunesmith.methods import table
 from tunesmith.models.load import config_of
-from tunesmith.models.precision import DtypeChoice, detect_device, detect_dtype
+from tunesmith.models.precision import detect_device, detect_dtype
 from tunesmith.models.supported import is_four_bit
 from tunesmith.models.text_part import empty_model
 from tunesmith.models.weights import number_format
+from tunesmith.runs.result import open_for
 from tunesmith.training.optimizer import state_bytes
 
+SHARDING = ("cpu", "cuda", "xpu")  # devices whose ranks gather from each other
+WIDE: tuple[OptimizerKind, ...] = ("adamw",)  # whose state is by weight, not by block
 ROOM = 0.8  # of the free memory that a base may take: the rest is for activations, not measured
 
 
-def open_divided(
-    config: RunConfig, opened: Callable[[str, DtypeChoice], LoadedBase], progress: Progress
-) -> LoadedBase:
-    """The base that ``opened(device, dtype)`` gives; divided among the ranks where it must be.
+def open_for_ranks(config: RunConfig, *, progress: Progress) -> LoadedBase:
+    """The base that a config trains over: whole on each rank, or divided among them.
 
     Raises what ``is_sharded_run`` does.
     """
     if not is_sharded_run(config, progress):
-        return opened(config.device, config.dtype)
+        return in_turn(lambda: open_for(config, progress=progress))
     device = detect_device(config.device)
     number, reason = detect_dtype(config.dtype, device)
-    dtype: DtypeChoice = number_format(number)  # type: ignore[assignment]
+    on_cpu = config.model_copy(update={"device": "cpu", "dtype": number_format(number)})
     wide = torch.float32 if table.of(config.method).trains_base else None
-    loaded = open_sharded(lambda on: opened(on, dtype), device, dtype=wide)
+    loaded = open_sharded(lambda: open_for(on_cpu, progress=progress), device, dtype=wide)
     loaded.base.notes = (reason, *loaded.base.notes[1:])  # the first was that of the processor
     return loaded
+
+
+def require_ranks(config: RunConfig) -> None:
+    """Raise ConfigError where ``train.shard`` asks for what one rank or this device cannot do."""
+    if config.train.shard is not True:
+        return
+    if ranks.size() == 1:
+        raise ConfigError(
+            "train.shard is true, but there is one rank: layers are divided among several.",
+            remedy="Start it with torchrun or --ranks N, or leave train.shard out.",
+        )
+    if (device := detect_device(config.device)).type not in SHARDING:
+        raise ConfigError(
+            f"train.shard is true, but {device.type} has one device and no way to others.",
+            remedy="Set device to cpu or cuda, or leave train.shard out.",
+        )
+    if table.of(config.method).trains_base and config.train.optimizer not in WIDE:
+        raise ConfigError(
+            f"train.shard is true, and the blocks of {config.train.optimizer} would not be those "
+            "of whole weights.",
+            remedy=f"Set train.optimizer to {WIDE[0]}, or leave train.shard out.",
+        )
 
 
 def is_sharded_run(config: RunConfig, progress: Progress) -> bool:
     """Whether ``train.shard`` divides the base among the ranks: as all of them have decided.
 
-    Raises ConfigError where it cannot be divided, MemoryRefusal where its parts do not fit either.
+    A run that is resumed on one rank is whole there. Raises MemoryRefusal where the parts do not
+    fit either.
     """
-    wanted = config.train.shard
-    if wanted is False or (wanted == "auto" and ranks.size() == 1):
+    wanted, device = config.train.shard, detect_device(config.device)
+    if wanted is False or ranks.size() == 1 or device.type not in SHARDING:
         return False
-    device = detect_device(config.device)
-    _require_ranks(device)
     found, room = _memory(config, progress), _room(device)
     if wanted == "auto" and not ranks.any_of(found.whole > room):
         return False
@@ -83,19 +105,6 @@ def _room(device: torch.device) -> int:
     if free is None:
         return 2**63
     return int(ROOM * free) // (ranks.local_size() if device.type == "cpu" else 1)
-
-
-def _require_ranks(device: torch.device) -> None:
-    if ranks.size() == 1:
-        raise ConfigError(
-            "train.shard is true, but there is one rank: layers are divided among several.",
-            remedy="Start it with torchrun or --ranks N, or leave train.shard out.",
-        )
-    if device.type not in ("cpu", "cuda", "xpu"):
-        raise ConfigError(
-            f"train.shard is true, but {device.type} has one device and no way to others.",
-            remedy="Set device to cpu or cuda, or leave train.shard out.",
-        )
 
 
 def _refusal(config: RunConfig, needed: int, free: int) -> MemoryRefusal:
