@@ -8,6 +8,7 @@ from tunesmith.config.methods import first_kind, needs_four_bit
 from tunesmith.config.run import OptimizerKind
 from tunesmith.core import ranks
 from tunesmith.core.errors import ConfigError, MemoryRefusal
+from tunesmith.core.numbers import bytes_text
 from tunesmith.core.progress import Progress
 from tunesmith.core.rank_work import in_turn
 from tunesmith.engine import memory
@@ -56,11 +57,16 @@ def require_ranks(config: RunConfig) -> None:
             f"train.shard is true, but {device.type} has one device and no way to others.",
             remedy="Set device to cpu or cuda, or leave train.shard out.",
         )
-    if table.of(config.method).trains_base and config.train.optimizer not in WIDE:
+    _require_optimizer(config)
+
+
+def _require_optimizer(config: RunConfig) -> None:
+    kind = config.train.optimizer
+    if table.of(config.method).trains_base and kind not in WIDE:
         raise ConfigError(
-            f"train.shard is true, and the blocks of {config.train.optimizer} would not be those "
-            "of whole weights.",
-            remedy=f"Set train.optimizer to {WIDE[0]}, or leave train.shard out.",
+            f"The state of {kind} is in blocks, which are others where a weight is divided among "
+            "ranks (train.shard).",
+            remedy=f"Set train.optimizer to {WIDE[0]}, or train.shard to false.",
         )
 
 
@@ -68,26 +74,28 @@ def is_sharded_run(config: RunConfig, progress: Progress) -> bool:
     """Whether ``train.shard`` divides the base among the ranks: as all of them have decided.
 
     A run that is resumed on one rank is whole there. Raises MemoryRefusal where the parts do not
-    fit either.
+    fit either, ConfigError where the optimizer cannot be divided.
     """
     wanted, device = config.train.shard, detect_device(config.device)
     if wanted is False or ranks.size() == 1 or device.type not in SHARDING:
         return False
-    found, room = _memory(config, progress), _room(device)
+    found, room = memory_of(config, progress), _room(device)
     if wanted == "auto" and not ranks.any_of(found.whole > room):
         return False
+    _require_optimizer(config)
     of_rank, least = found.of_rank(ranks.size()), min(ranks.gather(room))
     if of_rank > least:
         raise _refusal(config, of_rank, least)
     progress.notice(
         "shard",
         f"the base's layers are divided among {ranks.size()} ranks: of it and its training each "
-        f"takes {_gigabytes(of_rank)}, not {_gigabytes(found.whole)}",
+        f"takes {bytes_text(of_rank)}, not {bytes_text(found.whole)}",
     )
     return True
 
 
-def _memory(config: RunConfig, progress: Progress) -> BaseMemory:
+def memory_of(config: RunConfig, progress: Progress) -> BaseMemory:
+    """What a run's base takes, from its config alone."""
     shape = config_of(config.model, trust_remote_code=config.trust_remote_code, progress=progress)
     dtype, _ = detect_dtype(config.dtype, detect_device(config.device))
     trained = table.of(config.method).trains_base
@@ -114,11 +122,7 @@ def _refusal(config: RunConfig, needed: int, free: int) -> MemoryRefusal:
         ways.append(f"--method {first_kind(four_bit=True)}")
     return MemoryRefusal(
         f"Divided among {size} ranks, {config.model} and its training take "
-        f"{_gigabytes(needed)} on each, beside what a batch takes; a rank has "
-        f"{_gigabytes(free)} for it.",
+        f"{bytes_text(needed)} on each, beside what a batch takes; a rank has "
+        f"{bytes_text(free)} for it.",
         remedy=f"Use {', '.join(ways)} or a smaller base.",
     )
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"
