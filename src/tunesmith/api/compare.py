@@ -92,7 +92,7 @@ class Comparison(Outcome):
         )
         for each in document["loss_against_rank"]:
             if each["text"]:
-                console.print(sanitize(f"{', '.join(ranks['runs'])}: {ranks['text']}"))
+                console.print(sanitize(f"{', '.join(each['runs'])}: {each['text']}"))
         console.print(f"report: {document['report']}", soft_wrap=True)
         for text, style in self._closing():
             console.print(sanitize(text), style=style)

@@ -22,6 +22,8 @@ T = TypeVar("T")
 _PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 _MEETING = ("MASTER_ADDR", "MASTER_PORT")
 SECONDS = "TUNESMITH_RANK_SECONDS"  # environment: how long ranks wait for one that is late
+LOST = "rank_lost"  # the code of the error where ranks are missing
+RESTARTS = "TORCHELASTIC_RESTART_COUNT"  # set by torchrun: how often it started the ranks anew
 _SECONDS = 1800.0  # the slowest step of a processor, by far
 POLL_SECONDS, _LEAVE_SECONDS = 0.1, 2.0
 _FIRST_SECONDS = 0.5  # what rank 0 may take to report the same error
@@ -148,6 +150,9 @@ def _found(place: RankPlace) -> RankGroup:
     limit = timedelta(seconds=_wait_seconds())
     try:
         store, _, _ = next(rendezvous("env://", timeout=limit))
+        # an agent's store outlives the ranks, which it may start once more
+        attempt = os.environ.get(RESTARTS) or "0"
+        store = dist.distributed_c10d.PrefixStore(f"attempt {attempt}", store)
         store.set_timeout(limit)
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
@@ -216,6 +221,11 @@ def local_size() -> int:
     return _place.local_size
 
 
+def is_restarted() -> bool:
+    """Whether torchrun started these ranks once more, after one of them ended."""
+    return bool(int(os.environ.get(RESTARTS) or 0))
+
+
 def is_first() -> bool:
     """Whether this is rank 0, which locks, records, saves and prints."""
     return _place.rank == 0
@@ -268,7 +278,7 @@ def _absence(group: RankGroup, error: RuntimeError) -> RunError | None:
         f"({_first_line(error)}).",
         remedy="What was saved stays: resume with --resume, or let torchrun do it with "
         f"--max-restarts. Where ranks may take longer, set {SECONDS}.",
-        code="ranks",
+        code=LOST,
     )
 
 

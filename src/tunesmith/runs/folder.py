@@ -20,7 +20,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core import files, locks
 from tunesmith.core.errors import ConfigError, RunError
 from tunesmith.core.progress import Event, Phase
-from tunesmith.core.ranks import is_first
+from tunesmith.core.ranks import is_first, is_restarted
 from tunesmith.training.events import HeldOut, ScaledDown, StepDone
 from tunesmith.training.steps import Plan
 
@@ -280,9 +280,9 @@ def _names(stem: str) -> Iterator[Path]:
     yield from (Path("runs") / f"{stem}-{number}" for number in itertools.count(2))
 
 
-def begun_before(config: RunConfig, environment: Mapping[str, str]) -> Path | None:
+def begun_before(config: RunConfig) -> Path | None:
     """The run that these ranks had begun when torchrun started them once more; None at first."""
-    if not int(environment.get("TORCHELASTIC_RESTART_COUNT") or 0):
+    if not is_restarted():
         return None
     if config.out is not None:
         out = Path(config.out)

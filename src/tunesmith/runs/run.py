@@ -1,6 +1,5 @@
 """One training run: prepare, answer before, train, choose, scale, save, evaluate."""
 
-import os
 import time
 from dataclasses import asdict, replace
 from functools import cache, partial
@@ -42,7 +41,7 @@ def train_run(config: RunConfig, *, progress: Progress = SILENT) -> RunSummary:
     run ends as `stopped`; before its first step Cancelled is raised. Either way it can be resumed.
     Ranks that torchrun started once more resume what they had begun.
     """
-    if (begun := by_first(lambda: begun_before(config, os.environ))) is not None:
+    if (begun := by_first(lambda: begun_before(config))) is not None:
         return resume_run(begun, progress=progress)
     config = by_first(lambda: _created(config))
     folder = RunFolder(Path(str(config.out)))

@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +15,7 @@ from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
 from tunesmith.core.progress import SILENT, Progress, finishing_first
 from tunesmith.core.rank_work import by_first
-from tunesmith.core.ranks import any_of, is_first
+from tunesmith.core.ranks import any_of, is_first, is_restarted
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
 from tunesmith.evaluation.arms import BASE, require_evaluable
@@ -143,7 +142,7 @@ def compare_runs(
 
 def _begun_rows(variants: Sequence[Variant], out: Path, progress: Progress) -> ComparisonState:
     """The comparison with a folder for each run."""
-    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and (out / COMPARISON).exists():
+    if is_restarted() and (out / COMPARISON).exists():
         return _kept_rows(out)
     _require_free(out)
     folders = [RunFolder(out / variant.name) for variant in variants]
