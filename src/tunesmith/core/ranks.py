@@ -307,12 +307,13 @@ def broadcast(value: T) -> T:
 
 def gather(value: T) -> list[T]:
     """The small value of each rank, by rank, on every rank."""
-    found = _exchange((None, value))
+    own: tuple[tuple[str, object] | None, T] = (None, value)
+    found = _exchange(own)
     while asked := [task for task, _ in found if task is not None]:
         assert _group is not None
         name, argument = asked[0]
         _group.tasks[name](argument)
-        found = _exchange((None, value))
+        found = _exchange(own)
     return [each for _, each in found]
 
 
