@@ -1,4 +1,4 @@
-"""Runs whose base is divided among ranks: the same results, what each takes, refusals."""
+"""Runs whose base is sharded over ranks: the same results, what each takes, refusals."""
 
 import pytest
 from safetensors.torch import load_file
@@ -49,7 +49,7 @@ def test_a_run_over_a_sharded_base_ends_as_one_over_a_whole_one(kind, tmp_path, 
         assert kind == "full" or found[2] == tensors
         for name, tensor in tensors.items():
             assert found[2][name] == pytest.approx(tensor, rel=1e-3, abs=1e-5), name
-        assert "divided among 2 ranks" in found[3][0]
+        assert "sharded over 2 ranks" in found[3][0]
 
 
 def refusal(folder, **changes):
@@ -70,7 +70,7 @@ def test_one_rank_has_nobody_to_share_with(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_moments_in_blocks_cannot_be_divided(tmp_path):
+def test_moments_in_blocks_cannot_be_sharded(tmp_path):
     settings = {**TRAIN, "shard": True, "optimizer": "adamw8bit"}
     config(tmp_path)
     first, _ = on_ranks(2, lambda: refusal(tmp_path, method={"kind": "full"}, train=settings))
@@ -78,7 +78,7 @@ def test_moments_in_blocks_cannot_be_divided(tmp_path):
     assert first[1] == "Set train.optimizer to adamw, or train.shard to false."
 
 
-def test_a_base_that_fits_is_whole_and_one_that_does_not_is_divided(tmp_path, monkeypatch):
+def test_a_base_that_fits_is_whole_and_one_that_does_not_is_sharded(tmp_path, monkeypatch):
     def work():
         made = config(tmp_path, device="cpu")
         took = sharding.memory_of(made, SILENT)
@@ -93,8 +93,8 @@ def test_a_base_that_fits_is_whole_and_one_that_does_not_is_divided(tmp_path, mo
 
     base_folder(tmp_path / "base", num_hidden_layers=12)
     rows_file(tmp_path / "rows.jsonl")
-    for whole, divided, refused in all_of(2, work):
-        assert (whole, divided) == (False, True)
+    for whole, shared, refused in all_of(2, work):
+        assert (whole, shared) == (False, True)
         assert refused == "Use more ranks than 2, --method qlora or a smaller base."
 
 

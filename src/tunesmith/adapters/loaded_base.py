@@ -72,7 +72,7 @@ def open_base(
 def open_sharded(
     opened: Callable[[], LoadedBase], device: torch.device, *, dtype: torch.dtype | None = None
 ) -> LoadedBase:
-    """The base that ``opened`` gives on the CPU, its layers divided among all ranks on ``device``.
+    """The base that ``opened`` gives on the CPU, its layers sharded over all ranks on ``device``.
 
     The ranks of a machine load one after the other, so that its memory holds one whole base at a
     time. With a ``dtype`` the parameters are cast to it.

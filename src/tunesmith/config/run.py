@@ -266,7 +266,7 @@ class TrainSettings(Settings):
     )
     shard: bool | Literal["auto"] = Field(
         "auto",
-        description="divide the base's layers among the ranks; auto: where it does not fit one",
+        description="shard the base's layers over the ranks; auto: where it does not fit on one",
     )
     save_steps: int = Field(100, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints kept, beside the best")

@@ -31,7 +31,7 @@ from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.memory import Workspace
 from tunesmith.engine.mixers import Shape, reset_states_
 from tunesmith.engine.router import SeamRouter, routers_of
-from tunesmith.engine.shard import dividing, is_divided, whole
+from tunesmith.engine.shard import is_sharded_model, sharded_pass, whole
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
 from tunesmith.models.text_part import towers_of
 from tunesmith.models.whole_classes import WHOLE_CLASSES
@@ -85,9 +85,9 @@ class Engine:
         )
 
     @property
-    def is_divided(self) -> bool:
+    def is_sharded(self) -> bool:
         """Whether ranks hold parts of its layers."""
-        return is_divided(self.model.get_decoder())
+        return is_sharded_model(self.model.get_decoder())
 
     @property
     def config(self) -> PretrainedConfig:
@@ -130,7 +130,7 @@ class Engine:
         embedded = self.embed(batch)
         decoder = self.model.get_decoder()
         # linear layers before the first layer and after the last one too
-        with within(batch), dividing(decoder, embedded):
+        with within(batch), sharded_pass(decoder, embedded):
             out = decoder(
                 inputs_embeds=embedded[None],
                 position_ids=batch.positions[None],

@@ -1,4 +1,4 @@
-"""A base whose layers are divided among ranks (FSDP2): each is whole only while it is used.
+"""A base whose layers are sharded over ranks (FSDP2): each is whole only while it is used.
 
 Embedding, head and what else is outside the layers stay whole on every rank. All ranks must make
 the same passes in the same order.
@@ -32,19 +32,19 @@ def whole(parameter: Tensor) -> Tensor:
     return found
 
 
-def is_divided(decoder: nn.Module) -> bool:
-    """Whether ``shard_`` divided its layers."""
+def is_sharded_model(decoder: nn.Module) -> bool:
+    """Whether ``shard_`` sharded its layers."""
     return hasattr(decoder, "unshard")
 
 
 @contextlib.contextmanager
-def dividing(decoder: nn.Module, embedded: Tensor) -> Iterator[None]:
-    """Around a pass of ``embedded`` through layers that may be divided.
+def sharded_pass(decoder: nn.Module, embedded: Tensor) -> Iterator[None]:
+    """Around a pass of ``embedded`` through layers that may be sharded.
 
     In one without gradients the ranks that wait for values of others take part. Those with
     gradients all ranks make alike, so that each layer has a gradient whatever is trained in it.
     """
-    if not is_divided(decoder):
+    if not is_sharded_model(decoder):
         yield
     elif torch.is_grad_enabled():
         ranks.gather(None)  # what others asked for comes first
@@ -97,7 +97,7 @@ def clip_(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
 def shard_(
     model: PreTrainedModel, device: torch.device, *, dtype: torch.dtype | None = None
 ) -> None:
-    """Divide the parameters of each decoder layer among all ranks; move the model to ``device``.
+    """Shard the parameters of each decoder layer over all ranks; move the model to ``device``.
 
     A layer after the other, so that the device never holds more than its part and one layer. With
     a ``dtype`` parameters are cast to it. Gradients of a layer are summed over ranks in backward.
@@ -105,11 +105,13 @@ def shard_(
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    if device.type != "cpu":
+        torch.accelerator.set_device_index(device)
     mesh = init_device_mesh(device.type, (ranks.size(),))
     decoder, parts = model.get_decoder(), []
     for layer in decoder.layers:
         _cast_(layer.parameters(), dtype)
-        scalars = {p for p in layer.parameters() if p.dim() == 0}  # which cannot be divided
+        scalars = {p for p in layer.parameters() if p.dim() == 0}  # which cannot be sharded
         part = fully_shard(layer, mesh=mesh, reshard_after_forward=True, ignored_params=scalars)
         part.set_gradient_divide_factor(1.0)  # the loss is over the count of all ranks
         part.set_force_sum_reduction_for_comms(True)  # gloo has no other

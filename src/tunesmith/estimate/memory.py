@@ -1,4 +1,4 @@
-"""What a base takes in memory while it is trained or trained over: whole, and on each rank."""
+"""What a base takes in memory while it is trained or trained over: whole, or sharded."""
 
 from dataclasses import dataclass
 
@@ -18,22 +18,22 @@ AHEAD = 2  # whole layers at once: the one in use, and the one that is fetched m
 class BaseMemory:
     """Bytes of a base with gradients and optimizer states, without what a batch takes.
 
-    ``divided`` is what ranks divide among themselves, ``shared`` what each has, ``layer`` the
-    largest layer as it is used.
+    ``sharded`` is what ranks hold in parts, ``replicated`` what each has, ``layer`` the largest
+    layer as it is used.
     """
 
-    divided: int
-    shared: int
+    sharded: int
+    replicated: int
     layer: int
 
     @property
     def whole(self) -> int:
         """On a device that has all of it."""
-        return self.divided + self.shared
+        return self.sharded + self.replicated
 
     def of_rank(self, ranks: int) -> int:
         """On each of so many ranks: its part, and the layers that are whole while they are used."""
-        return -(-self.divided // ranks) + self.shared + AHEAD * self.layer
+        return -(-self.sharded // ranks) + self.replicated + AHEAD * self.layer
 
 
 def base_memory(
@@ -44,22 +44,22 @@ def base_memory(
     ``state_bytes`` are those of the optimizer's state of a weight; None where the base is frozen.
     """
     layers = model.get_decoder().layers
-    divided = shared = 0.0
+    sharded = replicated = 0.0
     sizes = []
     for layer in layers:
         codes = _codes(layer) if four_bit else 0
         plain = sum(p.numel() for p in layer.parameters()) - codes
         if state_bytes is not None:
-            divided += plain * (2 * _MASTER + state_bytes)
+            sharded += plain * (2 * _MASTER + state_bytes)
             sizes.append(plain * 2.0 * _MASTER)
             continue
-        divided += plain * dtype.itemsize + codes * _CODE
-        shared += codes * _SCALES
+        sharded += plain * dtype.itemsize + codes * _CODE
+        replicated += codes * _SCALES
         sizes.append(plain * dtype.itemsize + codes * _CODE)
     inside = sum(p.numel() for p in layers.parameters())
     rest = sum(p.numel() for p in model.parameters()) - inside
     each = dtype.itemsize if state_bytes is None else 2 * _MASTER + state_bytes
-    return BaseMemory(round(divided), round(shared + rest * each), round(max(sizes)))
+    return BaseMemory(round(sharded), round(replicated + rest * each), round(max(sizes)))
 
 
 def _codes(layer: nn.Module) -> int:

@@ -206,7 +206,7 @@ def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgett
     if not prepared.evaluator.probing or wanted is None or wanted.scale == "none":
         return forgetting
     if prepared.job.adapter.is_sharded:
-        progress.notice("strength", "not scaled down, as its weights are divided among ranks")
+        progress.notice("strength", "the model is not scaled down: its weights are sharded")
         return forgetting
 
     # full fine-tuning changed the weights that are in memory

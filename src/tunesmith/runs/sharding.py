@@ -1,4 +1,4 @@
-"""Whether the layers of a run's base are divided among its ranks, and what each rank takes then."""
+"""Whether a run's base is sharded over its ranks, and what each rank takes then."""
 
 import torch
 
@@ -24,11 +24,12 @@ from tunesmith.training.optimizer import state_bytes
 
 SHARDING = ("cpu", "cuda", "xpu")  # devices whose ranks gather from each other
 WIDE: tuple[OptimizerKind, ...] = ("adamw",)  # whose state is by weight, not by block
-ROOM = 0.8  # of the free memory that a base may take: the rest is for activations, not measured
+# Of the free memory that a base may take; the rest is for activations. Chosen, not measured.
+ROOM = 0.8
 
 
 def open_for_ranks(config: RunConfig, *, progress: Progress) -> LoadedBase:
-    """The base that a config trains over: whole on each rank, or divided among them.
+    """The base that a config trains over: whole on each rank, or sharded over all.
 
     Raises what ``is_sharded_run`` does.
     """
@@ -49,12 +50,12 @@ def require_ranks(config: RunConfig) -> None:
         return
     if ranks.size() == 1:
         raise ConfigError(
-            "train.shard is true, but there is one rank: layers are divided among several.",
-            remedy="Start it with torchrun or --ranks N, or leave train.shard out.",
+            "train.shard is true, but this run has one rank, and a base is sharded over several.",
+            remedy="Start it with --ranks N or torchrun, or leave train.shard out.",
         )
     if (device := detect_device(config.device)).type not in SHARDING:
         raise ConfigError(
-            f"train.shard is true, but {device.type} has one device and no way to others.",
+            f"train.shard is true, but a base cannot be sharded on {device.type}.",
             remedy="Set device to cpu or cuda, or leave train.shard out.",
         )
     _require_optimizer(config)
@@ -64,22 +65,22 @@ def _require_optimizer(config: RunConfig) -> None:
     kind = config.train.optimizer
     if table.of(config.method).trains_base and kind not in WIDE:
         raise ConfigError(
-            f"The state of {kind} is in blocks, which are others where a weight is divided among "
-            "ranks (train.shard).",
+            f"{kind} keeps its state in blocks of whole weights, which are not there where weights "
+            "are sharded (train.shard).",
             remedy=f"Set train.optimizer to {WIDE[0]}, or train.shard to false.",
         )
 
 
 def is_sharded_run(config: RunConfig, progress: Progress) -> bool:
-    """Whether ``train.shard`` divides the base among the ranks: as all of them have decided.
+    """Whether ``train.shard`` shards the base over the ranks: as all of them have decided.
 
     A run that is resumed on one rank is whole there. Raises MemoryRefusal where the parts do not
-    fit either, ConfigError where the optimizer cannot be divided.
+    fit either, ConfigError where the optimizer cannot be sharded.
     """
     wanted, device = config.train.shard, detect_device(config.device)
     if wanted is False or ranks.size() == 1 or device.type not in SHARDING:
         return False
-    found, room = memory_of(config, progress), _room(device)
+    found, room = in_turn(lambda: memory_of(config, progress)), _room(device)
     if wanted == "auto" and not ranks.any_of(found.whole > room):
         return False
     _require_optimizer(config)
@@ -88,8 +89,8 @@ def is_sharded_run(config: RunConfig, progress: Progress) -> bool:
         raise _refusal(config, of_rank, least)
     progress.notice(
         "shard",
-        f"the base's layers are divided among {ranks.size()} ranks: of it and its training each "
-        f"takes {bytes_text(of_rank)}, not {bytes_text(found.whole)}",
+        f"the base is sharded over {ranks.size()} ranks: with what its training holds it takes "
+        f"{bytes_text(of_rank)} on each, not {bytes_text(found.whole)}",
     )
     return True
 
@@ -121,8 +122,7 @@ def _refusal(config: RunConfig, needed: int, free: int) -> MemoryRefusal:
     if not needs_four_bit(config.method.kind):
         ways.append(f"--method {first_kind(four_bit=True)}")
     return MemoryRefusal(
-        f"Divided among {size} ranks, {config.model} and its training take "
-        f"{bytes_text(needed)} on each, beside what a batch takes; a rank has "
-        f"{bytes_text(free)} for it.",
+        f"Sharded over {size} ranks, {config.model} takes {bytes_text(needed)} on each with what "
+        f"its training holds, before any batch; a rank has {bytes_text(free)} for it.",
         remedy=f"Use {', '.join(ways)} or a smaller base.",
     )

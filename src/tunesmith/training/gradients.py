@@ -117,7 +117,7 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
         try:
             found = _add_stream(streams[number], next(batches), counts, weights)
         except (RuntimeError, MemoryError) as error:
-            if not memory.has_run_out(error) or engine.is_divided:  # others wait within the pass
+            if not memory.has_run_out(error) or engine.is_sharded:  # others wait within the pass
                 raise
         if found is None:  # after the handler, whose error keeps all frames and their tensors
             batches.close()
@@ -129,12 +129,12 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
 
 
 def _even_out(count: int, each: Round) -> None:
-    """Passes that change no gradient: over a divided base all ranks make equally many.
+    """Passes that change no gradient: over a sharded base all ranks make equally many.
 
     ``count`` streams are those of all ranks.
     """
     job = each.member.job
-    if not job.engine.is_divided:
+    if not job.engine.is_sharded:
         return
     ids = job.document(each.rows[0]).ids[:2].tolist()
     for _ in range(-(-count // ranks.size()) - len(own_part(count))):

@@ -1,4 +1,4 @@
-"""Tensors that are divided among ranks, in a folder of torch.distributed.checkpoint.
+"""Sharded tensors in a folder of torch.distributed.checkpoint.
 
 Each rank writes and reads its own parts, and any number of ranks reads what another one wrote.
 """
@@ -33,7 +33,7 @@ def save(folder: Path, parts: Parts) -> None:
 
 
 def load_(folder: Path, parts: Parts) -> None:
-    """Put what is saved into these tensors, on all ranks at once where they are divided.
+    """Put what is saved into these tensors, on all ranks at once where they are sharded.
 
     Raises RunError where the files are damaged or hold other tensors.
     """
@@ -41,15 +41,15 @@ def load_(folder: Path, parts: Parts) -> None:
     from torch.distributed.checkpoint.state_dict_loader import load as load_parts
 
     tensors = _flat(parts)
-    is_divided = any(map(is_sharded, tensors.values()))
+    are_sharded = any(map(is_sharded, tensors.values()))
     try:
         with warnings.catch_warnings():  # that there is one process
             warnings.simplefilter("ignore", UserWarning)
-            load_parts(tensors, checkpoint_id=folder, no_dist=not is_divided)
+            load_parts(tensors, checkpoint_id=folder, no_dist=not are_sharded)
     except (CheckpointException, RuntimeError, OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise RunError(
-            f"{folder}: damaged, or not of this run's method and optimizer: {first}.",
+            f"{folder}: damaged, or saved by another method or optimizer: {first}.",
             remedy=f"Remove {folder.parent} to continue from the checkpoint before.",
         ) from error
 
@@ -65,8 +65,7 @@ def _flat(parts: Parts) -> dict[str, Tensor]:
 def _require_seen(folder: Path) -> None:
     if not folder.is_dir():
         raise RunError(
-            f"{folder} is not there for rank {ranks.rank()}: the ranks save a sharded model "
-            "together.",
+            f"{folder} is missing on rank {ranks.rank()}: ranks write a sharded model together.",
             remedy="Set out to a folder on a disk that all machines share.",
             code="disk",
         )
