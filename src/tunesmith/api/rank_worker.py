@@ -16,7 +16,7 @@ from tunesmith.core.ranks import LOST, ReportedElsewhere
 
 
 class _Parent:
-    """Who started the ranks, and is told what happens; connected to by those that have to tell."""
+    """Who started the ranks; those that have something to report connect to it."""
 
     def __init__(self, address: Any, key: bytes) -> None:
         self._address, self._key = address, key
