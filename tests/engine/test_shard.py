@@ -12,6 +12,7 @@ from tests.training.tiny import dataset
 from tunesmith.config import LoraSettings
 from tunesmith.config.run import RECOMPUTE
 from tunesmith.core import ranks
+from tunesmith.core.errors import ModelError
 from tunesmith.core.rank_work import by_first
 from tunesmith.engine.forward import named_tensors, prepare_
 from tunesmith.engine.head import loss_sum, row_losses
@@ -124,6 +125,14 @@ def test_one_rank_may_read_the_whole_weights():
     alone = prepare_(tiny_model("llama", torch.float32))
     expected = {name: tensor.tolist() for name, tensor in named_tensors(alone)}
     assert all_of(2, work) == [expected, expected]
+
+
+def test_layers_that_share_weights_are_refused():
+    model = tiny_model("llama", torch.float32)
+    first, second, *_ = model.get_decoder().layers
+    second.mlp = first.mlp
+    with pytest.raises(ModelError, match="layers that share weights"):
+        shard_(model, CPU)
 
 
 def families():

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from tunesmith.core import ranks
 from tunesmith.core.errors import RunError, TunesmithError
+from tunesmith.core.rank_tasks import needs_help
 from tunesmith.core.ranks import (
     POLL_SECONDS,
     RankGroup,
@@ -33,7 +34,7 @@ def by_first(work: Callable[[], T], *, patient: bool = False) -> T:
     """
     if (group := ranks.group()) is None:
         return work()
-    patient = patient and not ranks.needs_help()
+    patient = patient and not needs_help()
     if not is_first():
         made = _waited(group) if patient else gather(None)[0]
         if made is None:

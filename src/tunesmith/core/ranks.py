@@ -308,38 +308,17 @@ def broadcast(value: T) -> T:
 def gather(value: T) -> list[T]:
     """The small value of each rank, by rank, on every rank."""
     own: tuple[tuple[str, object] | None, T] = (None, value)
-    found = _exchange(own)
+    found = exchange(own)
     while asked := [task for task, _ in found if task is not None]:
         assert _group is not None
         name, argument = asked[0]
         _group.tasks[name](argument)
-        found = _exchange(own)
+        found = exchange(own)
     return [each for _, each in found]
 
 
-def ask_for(name: str, argument: object = None) -> None:
-    """Before a task that takes all ranks: those that wait for values of others do it with this one.
-
-    Others that do a task at the same time do the same one, and have asked for it too.
-    """
-    _exchange(((name, argument), None))
-
-
-def helping(name: str, task: Callable[[Any], object]) -> None:
-    """From now on this rank does a task where others ask for it, while it waits for their values.
-
-    The task gets the argument with which it was asked for.
-    """
-    if _group is not None:
-        _group.tasks[name] = task
-
-
-def needs_help() -> bool:
-    """Whether there are tasks that take all ranks."""
-    return _group is not None and bool(_group.tasks)
-
-
-def _exchange(value: T) -> list[T]:
+def exchange(value: T) -> list[T]:
+    """As ``gather``, without a thought for what others ask for."""
     import torch.distributed as dist
 
     with meeting() as met:

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tunesmith.core import ranks
+from tunesmith.core.errors import ModelError
 from tunesmith.core.rank_sum import sum_over_ranks_
+from tunesmith.core.rank_tasks import ask_for, helping, settle
 
 # Tasks of all ranks: a pass through all layers, and one parameter, by its number.
 _PASS, _WHOLE = "pass", "whole"
@@ -27,7 +29,7 @@ def whole(parameter: Tensor) -> Tensor:
     """
     if not is_sharded(parameter):
         return parameter
-    ranks.ask_for(_WHOLE, getattr(parameter, _NUMBER))
+    ask_for(_WHOLE, getattr(parameter, _NUMBER))
     found: Tensor = parameter.full_tensor()  # type: ignore[attr-defined]
     return found
 
@@ -47,12 +49,12 @@ def sharded_pass(decoder: nn.Module, embedded: Tensor) -> Iterator[None]:
     if not is_sharded_model(decoder):
         yield
     elif torch.is_grad_enabled():
-        ranks.gather(None)  # what others asked for comes first
+        settle()
         if not embedded.requires_grad:
             embedded.requires_grad_()
         yield
     else:
-        ranks.ask_for(_PASS)
+        ask_for(_PASS)
         yield
         # else it would fetch layers of this pass again in the next backward, which others do not
         decoder.reset_iter_state()  # type: ignore[operator]
@@ -101,10 +103,12 @@ def shard_(
 
     A layer after the other, so that the device never holds more than its part and one layer. With
     a ``dtype`` parameters are cast to it. Gradients of a layer are summed over ranks in backward.
+    Raises ModelError where layers share weights.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    _require_own_parameters(model)
     if device.type != "cpu":
         torch.accelerator.set_device_index(device)
     mesh = init_device_mesh(device.type, (ranks.size(),))
@@ -131,8 +135,18 @@ def shard_(
             part.unshard()
             part.reshard()
 
-    ranks.helping(_PASS, help_pass)
-    ranks.helping(_WHOLE, lambda number: tensors[number].full_tensor())
+    helping(_PASS, help_pass)
+    helping(_WHOLE, lambda number: tensors[number].full_tensor())
+
+
+def _require_own_parameters(model: PreTrainedModel) -> None:
+    layers = model.get_decoder().layers
+    each = sum(len(list(layer.parameters())) for layer in layers)
+    if each > len(list(layers.parameters())):
+        raise ModelError(
+            f"{type(model).__name__} has layers that share weights, which cannot be sharded.",
+            remedy="Set train.shard to false, or use another base.",
+        )
 
 
 def _cast_(parameters: Iterable[nn.Parameter], dtype: torch.dtype | None) -> None:

@@ -11,8 +11,9 @@ import torch
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
 from tunesmith.core.progress import Progress
+from tunesmith.core.rank_tasks import ask_for, helping
 from tunesmith.core.rank_work import by_first, in_turn
-from tunesmith.core.ranks import ask_for, helping, is_first
+from tunesmith.core.ranks import is_first
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.answering import Respondent, fingerprint_now
 from tunesmith.evaluation.evaluator import Evaluator
@@ -121,8 +122,6 @@ def prepare(
         keep_plan=run.folder.write_plan,
         retention=retention_of(run, base, rows, evaluator.probing),
     )
-    if adapter.is_sharded:
-        helping(_PUT_BACK, partial(_put_back, job))
     return PreparedRun(run, loaded, evaluator, job)
 
 
@@ -172,6 +171,8 @@ def member_of(
 
 def _restored(prepared: PreparedRun, adam: torch.optim.Optimizer) -> State:
     run, adapter = prepared.run, prepared.job.adapter
+    if adapter.is_sharded:
+        helping(_PUT_BACK, partial(_put_back, prepared.job))
     newest = by_first(lambda: checkpoint.newest(run.folder.checkpoints))
     state = State(step=0, tokens=0, train_loss=math.nan)
     if newest is not None:
