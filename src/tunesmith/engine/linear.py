@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tunesmith.engine.autograd import Context, Gradients, Recompute, Sources, apply, marked
 from tunesmith.engine.batch import current_stream
+from tunesmith.engine.shard import whole
 from tunesmith.engine.term import Term
 from tunesmith.models.four_bit import FourBit, four_bit_of
 
@@ -22,17 +23,35 @@ class SeamLinear(nn.Module):
     def __init__(self, linear: nn.Linear, name: str, index: int) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
-        self.four_bit: FourBit | None = four_bit_of(linear)
+        found = four_bit_of(linear)
+        self.quant_state = None if found is None else found.state
+        if found is not None:  # a plain parameter can be sharded
+            self.weight = nn.Parameter(found.codes, requires_grad=False)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.name, self.index = name, index
         self.experts = None  # one matrix, unlike a stack
         self.terms: dict[str, Term] = {}
 
+    @property
+    def is_four_bit(self) -> bool:
+        """Whether its weight is 4-bit codes."""
+        return self.quant_state is not None
+
+    @property
+    def four_bit(self) -> FourBit | None:
+        """Its codes, read when they are used: a sharded layer has them all only then."""
+        state = self.quant_state
+        return None if state is None else FourBit(whole(self.weight), state)
+
     def dense(self, dtype: torch.dtype | None = None) -> Tensor:
-        """W [D_out, D_in] in ``dtype``, or in its own; dequantized from 4-bit codes."""
-        if self.four_bit is not None:
-            return self.four_bit.dense(dtype)
-        return self.weight if dtype is None else self.weight.to(dtype)
+        """W [D_out, D_in] in ``dtype``, or in its own; dequantized from 4-bit codes.
+
+        Of a sharded layer, outside its forward and backward, on all ranks at once.
+        """
+        if (codes := self.four_bit) is not None:
+            return codes.dense(dtype)
+        weight = whole(self.weight)
+        return weight if dtype is None else weight.to(dtype)
 
     def product(self, x: Tensor, *, exact: bool) -> Tensor:
         """x W^T [n, D_out] of x [n, D_in]; unless ``exact``, of 4-bit codes as is fastest.

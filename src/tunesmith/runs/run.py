@@ -9,7 +9,7 @@ from tunesmith.config import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import SILENT, Cancelled, Progress, finishing_first
-from tunesmith.core.rank_work import by_first, in_turn
+from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import is_first
 from tunesmith.engine import memory
 from tunesmith.evaluation.answering import fingerprint
@@ -25,8 +25,8 @@ from tunesmith.runs.folder import RunFolder, alone, begun_before, with_folder
 from tunesmith.runs.inputs import require_files
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.prepare import PreparedRun, build_optimizer, member_of, prepare
-from tunesmith.runs.result import open_for
 from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
+from tunesmith.runs.sharding import open_for_ranks, require_ranks
 from tunesmith.runs.started import begin
 from tunesmith.runs.summary import RunSummary, complete_summary, write_summary
 from tunesmith.training.checkpoint import State
@@ -57,6 +57,7 @@ def train_run(config: RunConfig, *, progress: Progress = SILENT) -> RunSummary:
 
 def _created(config: RunConfig) -> RunConfig:
     """The config of a run whose folder is made now."""
+    require_ranks(config)
     require_evaluable(config)  # what is faulty is refused before anything is written
     require_files(config.data)  # so is a missing file
     config = with_folder(result.resolved(config))
@@ -91,7 +92,7 @@ def _run(config: RunConfig, folder: RunFolder, progress: Progress) -> RunSummary
     with announced(folder.path, device=config.device, threads=config.train.threads) as notice:
         if notice is not None:
             run.progress.report(notice)
-        loaded = in_turn(lambda: open_for(config, progress=run.progress))
+        loaded = open_for_ranks(config, progress=run.progress)
         prepared = prepare(run, KnownBase(loaded))
         member = member_of(prepared, build_optimizer(prepared))
         with finishing_first():
@@ -206,6 +207,9 @@ def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgett
     config, progress = prepared.run.config, prepared.run.progress
     wanted = config.evaluate.forgetting
     if not prepared.evaluator.probing or wanted is None or wanted.scale == "none":
+        return forgetting
+    if prepared.job.adapter.is_sharded:
+        progress.notice("strength", "the model is not scaled down: its weights are sharded")
         return forgetting
 
     # full fine-tuning changed the weights that are in memory
