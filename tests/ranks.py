@@ -74,3 +74,12 @@ def _work(
         error.add_note(traceback.format_exc())
         value = error
     results.put((rank, pickle.dumps(value)))
+
+
+def all_of(size: int, work: Callable[[], Any]) -> list[Any]:
+    """What ``work`` gives on each rank; raises the first error of a rank."""
+    found = on_ranks(size, work)
+    for each in found:
+        if isinstance(each, BaseException):
+            raise each
+    return found

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tunesmith.core import ranks
+from tunesmith.core.rank_tasks import settle
 
 PIECE_BYTES = 2**26  # of what is sent at once
 
@@ -17,6 +18,7 @@ def sum_over_ranks_(tensors: Sequence[Tensor]) -> None:
 
     It is the sum of a binary tree: ranks 0 + 1, 2 + 3, ..., then (0 + 1) + (2 + 3), ...
     """
+    settle()
     with ranks.meeting() as group:
         if group is None:
             return

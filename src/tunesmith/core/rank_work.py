@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from tunesmith.core import ranks
 from tunesmith.core.errors import RunError, TunesmithError
+from tunesmith.core.rank_tasks import needs_help
 from tunesmith.core.ranks import (
     POLL_SECONDS,
     RankGroup,
@@ -28,10 +29,12 @@ T = TypeVar("T")
 def by_first(work: Callable[[], T], *, patient: bool = False) -> T:
     """What rank 0 makes alone, on every rank. Where it fails, the others get ReportedElsewhere.
 
-    ``patient``: the others wait however long it takes, and a signal ends that.
+    ``patient``: the others wait however long it takes, and a signal ends that. Not where they may
+    have to help.
     """
     if (group := ranks.group()) is None:
         return work()
+    patient = patient and not needs_help()
     if not is_first():
         made = _waited(group) if patient else gather(None)[0]
         if made is None:

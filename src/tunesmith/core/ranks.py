@@ -7,10 +7,10 @@ Small values go over gloo, also beside GPUs: no device is waited for.
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunesmith.core.errors import RunError, TunesmithError
 
@@ -52,6 +52,7 @@ class RankGroup:
 
     store: "dist.distributed_c10d.Store"
     meetings: int = 0
+    tasks: dict[str, Callable[[Any], object]] = field(default_factory=dict)  # that take all ranks
 
 
 _place: RankPlace = RankPlace()
@@ -306,6 +307,18 @@ def broadcast(value: T) -> T:
 
 def gather(value: T) -> list[T]:
     """The small value of each rank, by rank, on every rank."""
+    own: tuple[tuple[str, object] | None, T] = (None, value)
+    found = exchange(own)
+    while asked := [task for task, _ in found if task is not None]:
+        assert _group is not None
+        name, argument = asked[0]
+        _group.tasks[name](argument)
+        found = exchange(own)
+    return [each for _, each in found]
+
+
+def exchange(value: T) -> list[T]:
+    """As ``gather``, without a thought for what others ask for."""
     import torch.distributed as dist
 
     with meeting() as met:

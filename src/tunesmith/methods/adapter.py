@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tunesmith.config.settings import Settings
 from tunesmith.engine.forward import Engine
+from tunesmith.engine.shard import is_sharded
 from tunesmith.engine.term import Term
 
 PREFIX = "base_model.model."  # of every tensor's name in PEFT's files
@@ -62,8 +63,16 @@ class Adapter:
 
     @property
     def summed(self) -> list[nn.Parameter]:
-        """The parameters whose gradients the micro-batches of a step add to."""
-        return list(self.leaves or self.trained.values())
+        """The parameters whose gradients the micro-batches of a step add to.
+
+        Not those of a sharded base, which its layers sum over ranks.
+        """
+        return [p for p in self.leaves or self.trained.values() if not is_sharded(p)]
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether ranks hold parts of its tensors."""
+        return any(map(is_sharded, self.parameters.values()))
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:

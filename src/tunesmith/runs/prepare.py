@@ -3,14 +3,15 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
 from tunesmith.core.progress import Progress
+from tunesmith.core.rank_tasks import ask_for, helping
 from tunesmith.core.rank_work import by_first, in_turn
 from tunesmith.core.ranks import is_first, size
 from tunesmith.data.dataset import RunRows
@@ -31,6 +32,8 @@ from tunesmith.training.measure import make_plan, plan_beside
 from tunesmith.training.steps import Plan
 
 LoadRows = Callable[[RunConfig, LoadedBase, str | None, Progress], RunRows]
+
+_PUT_BACK = "put back"  # a task of all ranks: the tensors of a checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,15 @@ class PreparedRun:
         return Respondent(self.job.name, now)
 
     def put_back(self, folder: Path) -> None:
-        """Give the adapter the tensors of a checkpoint."""
-        store.put_(self.job.adapter, checkpoint.tensors_of(folder))
+        """Give the adapter the tensors of a checkpoint; all ranks do where they hold parts."""
+        if self.job.adapter.is_sharded:
+            ask_for(_PUT_BACK, folder)
+        _put_back(self.job, folder)
+
+
+def _put_back(job: Job, folder: Path) -> None:
+    checkpoint.put_back_(folder, job.adapter.parameters)
+    job.adapter.refresh()
 
 
 def prepare(
@@ -167,6 +177,8 @@ def member_of(
 
 def _restored(prepared: PreparedRun, adam: torch.optim.Optimizer) -> State:
     run, adapter = prepared.run, prepared.job.adapter
+    if adapter.is_sharded:
+        helping(_PUT_BACK, partial(_put_back, prepared.job))
     newest = by_first(lambda: checkpoint.newest(run.folder.checkpoints))
     state = State(step=0, tokens=0, train_loss=math.nan)
     if newest is not None:

@@ -9,7 +9,7 @@ from tunesmith.config import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import SILENT, Cancelled, Progress, finishing_first
-from tunesmith.core.rank_work import by_first, in_turn
+from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import is_first
 from tunesmith.engine import memory
 from tunesmith.evaluation.answering import fingerprint
@@ -19,14 +19,14 @@ from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.runs import result
-from tunesmith.runs.evaluated import inputs_sha256
+from tunesmith.runs.evaluated import inputs_of
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
 from tunesmith.runs.folder import RunFolder, alone, begun_before, with_folder
 from tunesmith.runs.inputs import require_files
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.prepare import PreparedRun, build_optimizer, member_of, prepare
-from tunesmith.runs.result import open_for
 from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
+from tunesmith.runs.sharding import open_for_ranks, require_ranks
 from tunesmith.runs.started import begin
 from tunesmith.runs.summary import RunSummary, complete_summary, write_summary
 from tunesmith.training.checkpoint import State
@@ -57,6 +57,7 @@ def train_run(config: RunConfig, *, progress: Progress = SILENT) -> RunSummary:
 
 def _created(config: RunConfig) -> RunConfig:
     """The config of a run whose folder is made now."""
+    require_ranks(config)
     require_evaluable(config)  # what is faulty is refused before anything is written
     require_files(config.data)  # so is a missing file
     config = with_folder(result.resolved(config))
@@ -91,7 +92,7 @@ def _run(config: RunConfig, folder: RunFolder, progress: Progress) -> RunSummary
     with announced(folder.path, device=config.device, threads=config.train.threads) as notice:
         if notice is not None:
             run.progress.report(notice)
-        loaded = in_turn(lambda: open_for(config, progress=run.progress))
+        loaded = open_for_ranks(config, progress=run.progress)
         prepared = prepare(run, KnownBase(loaded))
         member = member_of(prepared, build_optimizer(prepared))
         with finishing_first():
@@ -111,7 +112,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
 
     def work() -> RunSummary:
         full.append(_finish(prepared, member))
-        return replace(full[0], answers=None, train_losses=None)
+        return replace(full[0], answers=None, train_losses=None, trackers=None)
 
     summary = by_first(work, patient=True)
     return full[0] if full else summary
@@ -141,8 +142,7 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
     if saved is not None and reason != "stopped":
         try:
             found = evaluator.evaluate(_tuned(prepared, saved, state, forgetting))
-            inputs = inputs_sha256(run.folder.read_config(), run.folder)
-            write_evaluation(found, run.folder, inputs=inputs)
+            write_evaluation(found, run.folder, inputs=inputs_of(run.folder))
         except Cancelled:
             reason = "stopped"
     summary = RunSummary(
@@ -160,6 +160,7 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
         notices=tuple(run.notices),
         answers=found.answers if found else None,
         train_losses=found.train_losses if found else None,
+        trackers=run.trackers,
     )
     write_summary(run.folder, summary)
     return summary
@@ -205,6 +206,9 @@ def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgett
     config, progress = prepared.run.config, prepared.run.progress
     wanted = config.evaluate.forgetting
     if not prepared.evaluator.probing or wanted is None or wanted.scale == "none":
+        return forgetting
+    if prepared.job.adapter.is_sharded:
+        progress.notice("strength", "the model is not scaled down: its weights are sharded")
         return forgetting
 
     # full fine-tuning changed the weights that are in memory

@@ -14,7 +14,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
 from tunesmith.core.progress import SILENT, Progress, finishing_first
-from tunesmith.core.rank_work import by_first, in_turn
+from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import any_of, is_first, is_restarted
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
@@ -29,9 +29,10 @@ from tunesmith.runs.inputs import COMPARISON, require_files
 from tunesmith.runs.model_choice import with_model
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.prepare import LoadRows, PreparedRun, build_optimizer, member_of, prepare
-from tunesmith.runs.result import open_for, resolved
+from tunesmith.runs.result import resolved
 from tunesmith.runs.rows import load_rows_for
 from tunesmith.runs.run import finish
+from tunesmith.runs.sharding import open_for_ranks
 from tunesmith.runs.started import StartedRun, begin
 from tunesmith.runs.summary import RunSummary, complete_summary
 from tunesmith.studies.ranks import RanksCompared, compare_ranks
@@ -266,7 +267,7 @@ def _train_group(
 ) -> None:
     first = runs[rows[0].name]
     memory.forget_peak(detect_device(first.config.device))
-    base = KnownBase(in_turn(lambda: open_for(first.config, progress=first.progress)))
+    base = KnownBase(open_for_ranks(first.config, progress=first.progress))
     load = _read_once()
     ready: dict[str, PreparedRun] = {}
     for row in rows:

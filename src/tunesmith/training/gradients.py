@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tunesmith.config.methods import first_kind
 from tunesmith.config.run import RECOMPUTE, Recompute
+from tunesmith.core import ranks
 from tunesmith.core.errors import MemoryRefusal
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Notice
@@ -25,6 +26,7 @@ from tunesmith.engine.autograd import gradient_of
 from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.head import divergences, losses
 from tunesmith.engine.pack import Row
+from tunesmith.engine.shard import clip_
 from tunesmith.training.job import Job, Round, pack_for
 from tunesmith.training.loss_scale import halve_, overflowed, scale_now, unscale_
 from tunesmith.training.steps import Plan, StepRows, micro_batches
@@ -63,6 +65,7 @@ def add_gradients(
     while left:
         streams = streams_of(left, tokens=_budget(left))
         sums, own_failed = _add(streams, left)
+        _even_out(len(streams), left[0])
         failed = min((n for n in gather(own_failed) if n is not None), default=None)
         if failed is None:
             sum_over_ranks_(_gradients_of(left))
@@ -103,8 +106,8 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
             weights[job.name] = scale * job.retention.kl_weight / positions
     task: Sums = {name: [] for name in counts}
     kept: Sums = {name: [] for name in weights}
-    part = own_part(len(streams))
-    batches = _batches([streams[i] for i in part], going[0].member.job.engine.device)
+    part, engine = own_part(len(streams)), going[0].member.job.engine
+    batches = _batches([streams[i] for i in part], engine.device)
     sums = PartialSums(_in_tree(going))
     for number in order_of(part):
         if number in (KEEP, MERGE):
@@ -114,7 +117,7 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
         try:
             found = _add_stream(streams[number], next(batches), counts, weights)
         except (RuntimeError, MemoryError) as error:
-            if not memory.has_run_out(error):
+            if not memory.has_run_out(error) or engine.is_sharded:  # others wait within the pass
                 raise
         if found is None:  # after the handler, whose error keeps all frames and their tensors
             batches.close()
@@ -123,6 +126,23 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
             for name, loss in added.items():
                 total[name].append(loss.detach())
     return (task, kept), None
+
+
+def _even_out(count: int, each: Round) -> None:
+    """Passes that change no gradient: over a sharded base all ranks make equally many.
+
+    ``count`` streams are those of all ranks.
+    """
+    job = each.member.job
+    if not job.engine.is_sharded:
+        return
+    ids = job.document(each.rows[0]).ids[:2].tolist()
+    for _ in range(-(-count // ranks.size()) - len(own_part(count))):
+        batch = pack_for(job.engine, [Row(ids, [0.0, 1.0], job.name, 0)], {})
+        batch = batch.to(job.engine.device)
+        hidden = job.engine.hidden_states(batch, recompute=each.member.plan.recompute)
+        (loss,) = losses(hidden, batch, job.engine.head, counts={job.name: math.inf}).values()
+        loss.backward()  # type: ignore[no-untyped-call]
 
 
 def _in_tree(going: Sequence[Round]) -> list[nn.Parameter]:
@@ -211,7 +231,7 @@ def _finish(each: Round) -> Tensor:
     job.adapter.gather()
     unscale_(each)
     limit = job.settings.max_grad_norm or math.inf
-    return torch.nn.utils.clip_grad_norm_(list(job.adapter.trained.values()), limit)
+    return clip_(job.adapter.trained.values(), limit)
 
 
 def streams_of(going: Sequence[Round], *, tokens: int) -> list[Stream]:
@@ -221,8 +241,8 @@ def streams_of(going: Sequence[Round], *, tokens: int) -> list[Stream]:
     for each in going:
         documents = (*each.rows, *each.retained)
         lengths = {i: each.member.job.length(i) for i in documents}
-        ranks = each.member.plan.ranks
-        for group in micro_batches(documents, lengths, tokens=tokens, ranks=ranks):
+        over = each.member.plan.ranks
+        for group in micro_batches(documents, lengths, tokens=tokens, ranks=over):
             size = sum(lengths[i] for i in group)
             room = [
                 number
@@ -295,6 +315,6 @@ def takes_less(job: Job, *, recompute: Recompute, tokens: int) -> str:
     ways = [f"--data.overflow truncate --data.max_tokens {max(2, tokens)}"]
     if recompute != "layers":
         ways.insert(0, "--train.recompute layers")
-    if not any(linear.four_bit for linear in job.engine.linears.values()):
+    if not any(linear.is_four_bit for linear in job.engine.linears.values()):
         ways.append(f"--method {first_kind(four_bit=True)}")
     return f"{', '.join(ways)} or a smaller base"

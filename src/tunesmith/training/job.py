@@ -23,6 +23,7 @@ from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, Planned
+from tunesmith.training.optimizer import zero_gradients_
 from tunesmith.training.retention import Retention
 from tunesmith.training.steps import (
     Copies,
@@ -162,7 +163,7 @@ class Member:
     def drop_gradients(self) -> None:
         """Begin a step anew: gradients that were computed so far are gone."""
         self.job.adapter.refresh()  # and those that were not collected
-        self.adam.zero_grad(set_to_none=False)  # the gradients keep their places in memory
+        zero_gradients_(self.adam)
 
 
 @dataclass(slots=True, eq=False)

@@ -142,7 +142,7 @@ def _step(
         return None
     optimizer.set_rate_(adam, lr)
     adam.step()
-    adam.zero_grad(set_to_none=False)  # the gradients keep their places in memory
+    optimizer.zero_gradients_(adam)
     job.adapter.refresh()
     seconds += now() - start
     warm, gone = state.step >= each.first_step + WARM_STEPS, now() - each.start
