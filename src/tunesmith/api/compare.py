@@ -230,10 +230,12 @@ def _compared(
 def draw_reports(found: "below.ComparisonState", work: GroupWork) -> None:
     """The page of each run that is done, and of all together."""
     from tunesmith.report.writing import draw_report
+    from tunesmith.runs.summary import end_trackers
 
     for row in found.rows:
         if row.summary is not None and row.summary.reason != "stopped":
             draw_report(row.folder.path, lambda event, name=row.name: work.emit(name, event))  # type: ignore[misc]
+            end_trackers(row.summary)
     draw_report(found.out, lambda event: work.emit("together", event))
 
 

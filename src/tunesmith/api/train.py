@@ -207,9 +207,11 @@ def folder_of(run: "str | Path | Run") -> Path:
 def finished(summary: "RunSummary", work: Working) -> Run:
     """The run, its page drawn unless it was stopped."""
     from tunesmith.report.writing import draw_report
+    from tunesmith.runs.summary import end_trackers
 
     if summary.reason != "stopped" and speaks():
         draw_report(Path(summary.run), work.emit)
+        end_trackers(summary)
     return Run(summary, work.notes)
 
 

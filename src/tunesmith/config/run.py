@@ -282,6 +282,9 @@ class TrainSettings(Settings):
     )
     seed: int = Field(0, ge=0, description="order of rows, starts and dropout")
     threads: int | None = Field(None, ge=1, description="processor threads; null: torch's choice")
+    trackers: tuple[Literal["tensorboard", "mlflow", "wandb", "trackio"], ...] = Field(
+        (), description="also send curves and results there"
+    )
     tensorboard: bool = Field(False, description="also write TensorBoard files (extra)")
 
     @field_validator("retention", mode="before")

@@ -5,6 +5,7 @@ For one adapter it is `methods.lora.plain_forward`, with the gradients written o
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,15 @@ class SeamLinear(nn.Module):
         weight = whole(self.weight)
         return weight if dtype is None else weight.to(dtype)
 
+    def product(self, x: Tensor, *, exact: bool) -> Tensor:
+        """x W^T [n, D_out] of x [n, D_in]; unless ``exact``, of 4-bit codes as is fastest.
+
+        Only `dense` rounds weights as backward does.
+        """
+        if not exact and (codes := self.four_bit) is not None and codes.has_product(x):
+            return codes.product(x)
+        return x @ self.dense(x.dtype).t()
+
     def forward(self, x: Tensor) -> Tensor:
         """[1, T, D_in] -> [1, T, D_out]; raises RuntimeError outside a stream."""
         stream, parts = current_stream(), []
@@ -61,7 +71,8 @@ class SeamLinear(nn.Module):
                 mask = stream.mask(adapter, rows, module=self.index, rate=term.dropout)
                 parts.append(TermRows(term, rows, mask))
         recompute, sources = marked(x)
-        how = Call(self.dense, parts, recompute), sources
+        product = partial(self.product, exact=torch.is_grad_enabled())
+        how = Call(product, self.dense, parts, recompute), sources
         masters = [master for part in parts for master in part.term.masters]
         flat = x.reshape(-1, self.in_features)
         y = apply(_Linear, flat, self.weight, self.bias, how, *masters)
@@ -84,8 +95,9 @@ class TermRows:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a layer: what gives W, the terms, and how x is recomputed."""
+    """One call of a layer: what multiplies by W^T, and gives W, terms, how x is recomputed."""
 
+    product: Callable[[Tensor], Tensor]
     dense: Callable[[torch.dtype], Tensor]
     parts: list[TermRows]
     recompute: Recompute | None  # None where x is kept
@@ -111,7 +123,7 @@ class _Linear(torch.autograd.Function):
         for part in call.parts:
             if part.term.input is not None:
                 scaled[part.rows] *= part.term.input.detach().to(x.dtype)
-        y = scaled @ call.dense(x.dtype).t()  # [T, D_out]
+        y = call.product(scaled)  # [T, D_out]
         kept: list[Tensor | None] = []
         for part in call.parts:
             term, rows, xa, h = part.term, y[part.rows], None, None

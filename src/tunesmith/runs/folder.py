@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -18,7 +18,7 @@ import yaml
 from tunesmith.config.load import load_run_config, merged, read_yaml
 from tunesmith.config.run import RunConfig
 from tunesmith.core import files, locks
-from tunesmith.core.errors import ConfigError, RunError
+from tunesmith.core.errors import RunError
 from tunesmith.core.progress import Event, Phase
 from tunesmith.core.ranks import is_first, is_restarted
 from tunesmith.training.events import HeldOut, ScaledDown, StepDone
@@ -301,32 +301,3 @@ def with_folder(config: RunConfig) -> RunConfig:
 
 def _stem_of(config: RunConfig) -> str:
     return f"{name_of_rows(config.data.sources[0].path)}-{config.method.kind}"
-
-
-def curves_of(folder: Path) -> Callable[[Event], None]:
-    """A subscriber that writes a run's losses, rate and speed; ConfigError without the extra."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigError(
-            "train.tensorboard needs the package tensorboard, which is not installed.",
-            remedy="Install it with `pip install tunesmith[tensorboard]`, or leave the key out.",
-        ) from None
-    writer = SummaryWriter(str(folder / "tensorboard"))
-
-    def write(event: Event) -> None:
-        if not isinstance(event, StepDone | HeldOut):
-            return
-        values = {"loss/held_out": event.loss}
-        if isinstance(event, StepDone):
-            values = {
-                "loss/train": event.loss,
-                "lr": event.lr,
-                "grad_norm": event.grad_norm,
-                "tokens_per_second": event.tokens_per_second,
-            }
-        for name, value in values.items():
-            writer.add_scalar(name, value, event.step)
-        writer.flush()
-
-    return write

@@ -19,7 +19,7 @@ from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.runs import result
-from tunesmith.runs.evaluated import inputs_sha256
+from tunesmith.runs.evaluated import inputs_of
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
 from tunesmith.runs.folder import RunFolder, alone, begun_before, with_folder
 from tunesmith.runs.inputs import require_files
@@ -112,7 +112,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
 
     def work() -> RunSummary:
         full.append(_finish(prepared, member))
-        return replace(full[0], answers=None, train_losses=None)
+        return replace(full[0], answers=None, train_losses=None, trackers=None)
 
     summary = by_first(work, patient=True)
     return full[0] if full else summary
@@ -142,8 +142,7 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
     if saved is not None and reason != "stopped":
         try:
             found = evaluator.evaluate(_tuned(prepared, saved, state, forgetting))
-            inputs = inputs_sha256(run.folder.read_config(), run.folder)
-            write_evaluation(found, run.folder, inputs=inputs)
+            write_evaluation(found, run.folder, inputs=inputs_of(run.folder))
         except Cancelled:
             reason = "stopped"
     summary = RunSummary(
@@ -161,6 +160,7 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
         notices=tuple(run.notices),
         answers=found.answers if found else None,
         train_losses=found.train_losses if found else None,
+        trackers=run.trackers,
     )
     write_summary(run.folder, summary)
     return summary
