@@ -13,6 +13,7 @@ from tunesmith.config import FullSettings, TrainSettings
 from tunesmith.core import ranks
 from tunesmith.core.errors import RunError
 from tunesmith.core.rank_sum import sum_over_ranks_
+from tunesmith.core.rank_work import in_turn
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum
 from tunesmith.engine.pack import Row, pack
@@ -104,7 +105,7 @@ def resumed(folder):
     return step(engine, adapter, adam, 2)
 
 
-@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("first", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_checkpoint_is_read_by_any_number_of_ranks(first, tmp_path):
     folder = tmp_path / "checkpoints" / "step-00000002"
     unbroken, *_ = all_of(first, lambda: saved(folder))
@@ -116,7 +117,8 @@ def test_a_checkpoint_is_read_by_any_number_of_ranks(first, tmp_path):
 
 def job_on(folder, variant, **settings):
     """A job whose base is sharded where there are ranks."""
-    engine = engine_for("llama", variant, folder / "base")
+    # one after the other: a 4-bit base is written to a folder and read from there
+    engine = in_turn(lambda: engine_for("llama", variant, folder / "base"))
     if ranks.size() > 1:
         shard_(engine.model, CPU, dtype=torch.float32 if variant == "full" else None)
     return Job(
@@ -164,7 +166,7 @@ def test_full_over_a_sharded_base_has_the_losses_of_one_rank(rows, tmp_path):
         assert found == pytest.approx(alone, rel=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("size", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_stopped_full_run_resumes_on_other_ranks(size, tmp_path):
     cut = plan(steps=4, tokens_per_micro_batch=12)
 

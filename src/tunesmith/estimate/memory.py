@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from tunesmith.models.four_bit import BLOCK
 
-# Bytes of a 4-bit weight: its code; its share of a scale, a byte, and of a scale of those.
+# Bytes of a 4-bit weight: its code; its share of a scale (a byte), and of a scale of those.
 _CODE, _SCALES = 0.5, 1 / BLOCK + 4 / (256 * BLOCK)
 _MASTER = 4  # bytes of an fp32 number: a master, or its gradient
 AHEAD = 2  # whole layers at once: the one in use, and the one that is fetched meanwhile
