@@ -12,6 +12,7 @@ from tunesmith.api.sources import Data
 from tunesmith.api.work import OnEvent, Working, working
 from tunesmith.core.errors import RunError
 from tunesmith.core.progress import Cancelled
+from tunesmith.core.remote import is_remote
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,17 +121,18 @@ def train(
     """Fine-tune on rows and evaluate the result; the run's folder holds everything.
 
     ``data``: a path or a list of them, a list of dicts, a `datasets.Dataset`, a table of pandas,
-    polars or Arrow. ``keywords``: those of ``RunKeywords``. ``resume``: an interrupted run, or its
-    folder, and nothing else. ``on_event`` receives every event; ``progress`` shows a line with a
-    bar (None: in a terminal and in a notebook).
+    polars or Arrow. ``keywords``: those of ``RunKeywords``. ``resume``: an interrupted run, its
+    folder, or its mirror's URL, and nothing else. ``on_event`` receives every event; ``progress``
+    shows a line with a bar (None: in a terminal and in a notebook).
 
     Raises ConfigError, DataError, ModelError and RunError for what cannot run, and Cancelled after
     Ctrl-C, with the run so far; it resumes by ``train(resume=...)``.
 
     >>> run = ts.train("rows.jsonl", method=ts.LoRA(rank=8), checks=["json"])  # doctest: +SKIP
     """
-    folder = None if resume is None else folder_of(resume)
-    with config_unless(folder, data, keywords) as config:
+    url = resume if isinstance(resume, str) and is_remote(resume) else None
+    folder = None if resume is None or url else folder_of(resume)
+    with config_unless(url or folder, data, keywords) as config:
         # What can be refused by files alone is, before heavy modules are imported.
         from tunesmith.runs.folder import RunFolder, with_folder
         from tunesmith.runs.inputs import require_inputs
@@ -152,6 +154,9 @@ def train(
                 config = with_model(config, progress=work.progress)
                 summary = train_run(config, progress=work.progress)
             else:
+                from tunesmith.runs.mirror import pulled
+
+                folder = pulled(url, work.progress) if url else folder
                 assert folder is not None
                 summary = resume_run(folder, progress=work.progress)
             run = finished(summary, work)
@@ -166,11 +171,14 @@ def folder_of(run: "str | Path | Run") -> Path:
 
 
 def finished(summary: "RunSummary", work: Working) -> Run:
-    """The run, its page drawn unless it was stopped."""
+    """The run, its page drawn unless it was stopped, and its folder copied to its mirror."""
     from tunesmith.report.writing import draw_report
+    from tunesmith.runs.mirror import copy_ended
 
+    folder = Path(summary.run)
     if summary.reason != "stopped":
-        draw_report(Path(summary.run), work.emit)
+        draw_report(folder, work.emit)
+    copy_ended(folder, work.progress)
     return Run(summary, work.notes)
 
 

@@ -30,11 +30,9 @@ def run_keys() -> "Mapping[str, Key]":
 def train(
     context: typer.Context,
     resume: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="RUN",
-            readable=False,
-            help="Resume the run in this folder with its own config.",
+            metavar="RUN", help="Resume the run in this folder, or at this URL of its mirror."
         ),
     ] = None,
     _: Annotated[bool, help_with_keys(run_keys)] = False,

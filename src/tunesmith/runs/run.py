@@ -25,7 +25,7 @@ from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
-from tunesmith.runs import result
+from tunesmith.runs import mirror, result
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
 from tunesmith.runs.folder import RunFolder, alone, with_folder
 from tunesmith.runs.inputs import require_files
@@ -57,6 +57,7 @@ def train_run(config: RunConfig, *, progress: Progress = SILENT) -> RunSummary:
     require_files(config.data)  # so is a missing file
     config = with_folder(result.resolved(config))
     folder = RunFolder(Path(str(config.out)))
+    mirror.require_free(config)
     folder.create(config.model_dump(mode="json", by_alias=True))
     with alone(folder.path):
         try:

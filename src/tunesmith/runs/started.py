@@ -7,6 +7,7 @@ from tunesmith.config import RunConfig
 from tunesmith.core.progress import Event, Notice, Progress
 from tunesmith.data.dataset import RunRows
 from tunesmith.runs.folder import RunFolder, curves_of
+from tunesmith.runs.mirror import Mirror
 from tunesmith.training.length import choose_length
 
 
@@ -25,6 +26,7 @@ def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRu
     """Record every event in the run's folder from now on, before it is passed on."""
     notices: list[str] = []
     curves = curves_of(folder.path) if config.train.tensorboard else None
+    mirror = Mirror(folder.path, config.mirror) if config.mirror else None
 
     def record(event: Event) -> None:
         folder.record(event)
@@ -32,6 +34,8 @@ def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRu
             notices.append(event.message)
         if curves is not None:
             curves(event)
+        if mirror is not None:
+            mirror.on_event(event, recording)
         progress.report(event)
 
     recording = replace(progress, on_event=record, threads=config.train.threads)

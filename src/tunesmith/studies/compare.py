@@ -11,7 +11,7 @@ from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
 from tunesmith.core import files
-from tunesmith.core.errors import RunError, TunesmithError
+from tunesmith.core.errors import ConfigError, RunError, TunesmithError
 from tunesmith.core.progress import SILENT, Progress, finishing_first
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
@@ -142,6 +142,7 @@ def compare_runs(
     folders = [RunFolder(out / variant.name) for variant in variants]
     for variant, folder in zip(variants, folders, strict=True):
         require_evaluable(variant.config)
+        _require_no_mirror(variant.config, out)
         require_files(variant.config.data)
         folder.require_free()
     bases = _models(variants, progress_of(TOGETHER))
@@ -155,6 +156,14 @@ def compare_runs(
         rows.append(ComparedRun(variant.name, config, folder))
     files.write_json(out / COMPARISON, {"names": [row.name for row in rows]})
     return _run(ComparisonState(out, rows), progress_of)
+
+
+def _require_no_mirror(config: RunConfig, out: Path) -> None:
+    if config.mirror is not None:
+        raise ConfigError(
+            "mirror is the copy of one run's folder, and a comparison has several.",
+            remedy=f"Leave the key out, and copy {out} when it is done, as docs/scale.md shows.",
+        )
 
 
 def _require_free(out: Path) -> None:
