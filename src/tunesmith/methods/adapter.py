@@ -45,7 +45,8 @@ class Adapter:
     its fp32 master; those without a gradient stay unchanged. ``rates`` are learning rates relative
     to the run's, where they differ. ``detach`` removes the adapter from the base. ``refresh`` must
     be called after the masters change, ``gather`` after a step's last backward and before its
-    gradients are used. ``drops``: in training it drops some inputs.
+    gradients are used: until then they are those of ``leaves``, where it has such. ``drops``: in
+    training it drops some inputs.
     """
 
     name: str
@@ -57,6 +58,12 @@ class Adapter:
     frozen_base: bool = True
     rates: Mapping[str, float] = field(default_factory=dict)
     drops: bool = False
+    leaves: Sequence[nn.Parameter] = ()
+
+    @property
+    def summed(self) -> list[nn.Parameter]:
+        """The parameters whose gradients the micro-batches of a step add to."""
+        return list(self.leaves or self.trained.values())
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:

@@ -1,10 +1,13 @@
-"""A run's folder: where each file lies, who may write to it, and how its files are written."""
+"""A run's folder: where each file lies, who may write to it, and how its files are written.
+
+Of several ranks only the first writes; the others may have no such folder.
+"""
 
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NoReturn
@@ -16,6 +19,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core import files, locks
 from tunesmith.core.errors import ConfigError, RunError
 from tunesmith.core.progress import Event, Phase
+from tunesmith.core.ranks import is_first
 from tunesmith.training.events import HeldOut, ScaledDown, StepDone
 from tunesmith.training.steps import Plan
 
@@ -23,7 +27,10 @@ LOCK = ".lock"
 
 
 def alone(run: Path) -> AbstractContextManager[None]:
-    """Hold the run in this folder; raises RunError where another process does."""
+    """Hold the run in this folder; raises RunError where another process does.
+
+    Of several ranks the first holds it for all.
+    """
 
     def refuse() -> NoReturn:
         raise RunError(
@@ -32,7 +39,7 @@ def alone(run: Path) -> AbstractContextManager[None]:
             code="running",
         )
 
-    return locks.held(run / LOCK, taken=refuse)
+    return locks.held(run / LOCK, taken=refuse) if is_first() else nullcontext()
 
 
 def is_held(run: Path) -> bool:
@@ -75,6 +82,8 @@ class RunFolder:
 
     def write_config(self, config: Mapping[str, object]) -> None:
         """Keep the run's settings, in place of those that are there."""
+        if not is_first():
+            return
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         files.write_text(self.config, text)
 
@@ -124,14 +133,16 @@ class RunFolder:
 
     def write_plan(self, plan: Plan) -> None:
         """Keep what was decided before the first step."""
-        files.write_json(self.plan, asdict(plan))
+        if is_first():
+            files.write_json(self.plan, asdict(plan))
 
     def read_plan(self) -> Plan | None:
         """The plan of an interrupted run; None where it had none yet."""
         if not self.plan.exists():
             return None
         values = json.loads(self.plan.read_text(encoding="utf-8"))
-        return Plan(**{field.name: values[field.name] for field in fields(Plan)})
+        known = {field.name for field in fields(Plan)}
+        return Plan(**{name: value for name, value in values.items() if name in known})
 
     def held_out_losses(self) -> dict[int, float]:
         """By step, in nats per supervised token; of a step that was repeated the newer one."""
@@ -182,13 +193,15 @@ class RunFolder:
 
     def cut(self, step: int) -> None:
         """Forget metrics of steps after ``step``, and lines that were cut off in the middle."""
+        if not is_first():
+            return
         lines = [line for line in read_lines(self.metrics) if int(str(line["step"])) <= step]
         _rewrite(self.metrics, lines)
         _rewrite(self.events, read_lines(self.events))
 
     def record(self, event: Event) -> None:
         """Append a step to metrics.jsonl, another event to events.jsonl; progress to neither."""
-        if isinstance(event, Phase):
+        if isinstance(event, Phase) or not is_first():
             return
         values: dict[str, object] = asdict(event)
         if isinstance(event, StepDone):

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from tunesmith.core import files
 from tunesmith.core.errors import RunError
+from tunesmith.core.rank_sum import copy_from_first_
+from tunesmith.core.rank_work import by_first
 from tunesmith.engine.device import describe
 from tunesmith.training.optimizer import set_steps_, state_tensors
 
@@ -76,16 +78,18 @@ def save_best(folder: Path, state: State, parameters: Mapping[str, nn.Parameter]
 def _write(
     folder: Path, parts: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, object]
 ) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    tensors = [tensor for part in parts.values() for tensor in part.values()]
-    files.require_space(folder.parent, sum(t.numel() * t.element_size() for t in tensors))
-
     def fill(into: Path) -> None:
         for name, part in parts.items():
             save_file(dict(part), into / name)
         (into / STATE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
-    files.publish(folder, fill)
+    def write() -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        tensors = [tensor for part in parts.values() for tensor in part.values()]
+        files.require_space(folder.parent, sum(t.numel() * t.element_size() for t in tensors))
+        files.publish(folder, fill)
+
+    by_first(write)
 
 
 def require_room(
@@ -143,15 +147,25 @@ def restore_(
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
 ) -> tuple[State, tuple[str, ...]]:
-    """Put tensors and moments back; the state, and reasons why resuming is not bit for bit."""
-    state, then = _state(checkpoint)
-    tensors = tensors_of(checkpoint)
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[name])
+    """Put tensors and moments back; the state, and reasons why resuming is not bit for bit.
+
+    Rank 0 reads them, the others get them from it.
+    """
+    kinds = state_tensors(optimizer, parameters)
+
+    def read() -> tuple[State, dict[str, str]]:
+        found = _state(checkpoint)
+        tensors = tensors_of(checkpoint)
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(tensors[name])
+        for kind, of_kind in kinds.items():
+            _copy_into_(of_kind, checkpoint / _file(kind))
+        return found
+
+    state, then = by_first(read)
+    copy_from_first_([*parameters.values(), *(t for kind in kinds.values() for t in kind.values())])
     set_steps_(optimizer, parameters, state.step)
-    for kind, of_kind in state_tensors(optimizer, parameters).items():
-        _copy_into_(of_kind, checkpoint / _file(kind))
     now = arithmetic(next(iter(parameters.values())).device)
     changed = [
         f"{key} was {then.get(key)}, is {now[key]}" for key in now if then.get(key) != now[key]

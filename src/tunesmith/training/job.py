@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tunesmith.config.run import TrainSettings
+from tunesmith.core import ranks
 from tunesmith.core.errors import RunError
 from tunesmith.core.progress import ignore
 from tunesmith.data.rows import TokenRow
@@ -191,6 +192,7 @@ def planned(member: Member) -> Planned:
     low, high = member.evaluation_seconds
     seconds = (plan.steps - state.step) * per_step * job.settings.work
     seconds += HELD_OUT_SHARE * _held_out_tokens(member)
+    seconds /= ranks.size()
     return Planned(
         steps=plan.steps,
         first_step=state.step,
@@ -201,6 +203,7 @@ def planned(member: Member) -> Planned:
         seconds=seconds * plan.seconds_per_token,
         evaluation_seconds=low,
         evaluation_seconds_most=high,
+        ranks=ranks.size(),
     )
 
 
