@@ -1,4 +1,4 @@
-"""The Dockerfiles copy what is there, install what the project pins, and run as an ordinary user."""
+"""The Dockerfiles copy what is there, install what the project pins, and run as no root."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Recipes for clusters: what they run is a command line that exists, in a file that its program reads."""
+"""Recipes for clusters: what they run is a command line that exists."""
 
 import ast
 import re

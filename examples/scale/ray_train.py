@@ -1,8 +1,8 @@
 """Ray: `ray job submit --working-dir . -- python examples/scale/ray_train.py tunesmith.yaml RUN`.
 
-RUN is a folder that all machines see. Each worker of Ray is a rank, which trains in a process of its
-own: Ray runs its function in a thread, where no signal arrives. A worker that is lost makes Ray start all
-of them again, and the run is resumed.
+RUN is a folder that all machines see. Each worker of Ray is a rank, which trains in a process of
+its own: Ray runs its function in a thread, where no signal arrives. Where a worker is lost, Ray
+starts all of them again, and the run is resumed.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A real S3-compatible server: rows are read from it, and a run is resumed from its mirror there."""
+"""An S3-compatible server: rows are read from it, and a run is resumed from its mirror there."""
 
 import shutil
 import urllib.request

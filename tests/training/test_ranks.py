@@ -61,7 +61,9 @@ def found(tmp_path_factory):
     for size in SIZES:
         folder = tmp_path_factory.mktemp(f"on{size}")
         jobs = {each: variant_job(folder / each, each) for each in (*EXACT, "full")}
-        jobs["dropout"] = tiny_job(folder / "dropout", "lora dropout", rows_per_step=5, save_steps=3)
+        jobs["dropout"] = tiny_job(
+            folder / "dropout", "lora dropout", rows_per_step=5, save_steps=3
+        )
         jobs["a row a step"] = tiny_job(folder / "one", rows_per_step=1, save_steps=3)
 
         def work(jobs=jobs):
@@ -82,7 +84,9 @@ def test_any_number_of_ranks_gives_the_same_bytes_and_losses(found, variant):
 
 def test_full_fine_tuning_is_equal_to_1e_6_and_the_same_on_all_ranks(found):
     def numbers(result):
-        return torch.cat([torch.frombuffer(bytearray(each), dtype=torch.float32) for each in result.values()])
+        return torch.cat(
+            [torch.frombuffer(bytearray(each), dtype=torch.float32) for each in result.values()]
+        )
 
     (alone,) = found[1]
     for size in SIZES:
