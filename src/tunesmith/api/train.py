@@ -3,6 +3,7 @@
 import json
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -10,8 +11,10 @@ from tunesmith.api.settings import RunKeywords, config_unless, is_named
 from tunesmith.api.show import Document, Outcome
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnEvent, Working, working
+from tunesmith.core import ranks
 from tunesmith.core.errors import RunError
-from tunesmith.core.progress import Cancelled
+from tunesmith.core.progress import SILENT, Cancelled
+from tunesmith.core.rank_work import by_first
 from tunesmith.core.remote import is_remote
 
 if TYPE_CHECKING:
@@ -130,18 +133,11 @@ def train(
 
     >>> run = ts.train("rows.jsonl", method=ts.LoRA(rank=8), checks=["json"])  # doctest: +SKIP
     """
-    url = resume if isinstance(resume, str) and is_remote(resume) else None
-    folder = None if resume is None or url else folder_of(resume)
-    with config_unless(url or folder, data, keywords) as config:
-        # What can be refused by files alone is, before heavy modules are imported.
-        from tunesmith.runs.folder import RunFolder, with_folder
-        from tunesmith.runs.inputs import require_inputs
-
-        if folder is not None:
-            RunFolder(folder).require_run()
-        if config is not None:
-            config = with_folder(config)
-            require_inputs(config, is_named=is_named(keywords.get("model")))
+    named = resume.folder if isinstance(resume, Run) else resume
+    with ranks.running(), config_unless(named, data, keywords) as config:
+        folder = None if named is None else by_first(partial(_brought, named))
+        is_a_name = is_named(keywords.get("model"))
+        config = by_first(lambda: _refusable(folder, config, is_named=is_a_name))
 
         def interrupted(display: "RunDisplay") -> str:
             return _resume_text(folder or display.run_folder or _begun(config))
@@ -151,18 +147,46 @@ def train(
             from tunesmith.runs.run import resume_run, train_run
 
             if config is not None:
-                config = with_model(config, progress=work.progress)
+                start = partial(with_model, config, progress=work.progress)
+                config = by_first(start, patient=True)
                 summary = train_run(config, progress=work.progress)
             else:
-                from tunesmith.runs.mirror import pulled
-
-                folder = pulled(url, work.progress) if url else folder
                 assert folder is not None
                 summary = resume_run(folder, progress=work.progress)
             run = finished(summary, work)
     if summary.reason == "stopped":
         raise Cancelled(_resume_text(run.folder), run)
     return run
+
+
+def _refusable(
+    folder: Path | None, config: "RunConfig | None", *, is_named: bool
+) -> "RunConfig | None":
+    """The config with the folder of its run; what files alone can refuse is refused.
+
+    That is before heavy modules are imported.
+    """
+    from tunesmith.runs.folder import RunFolder, begun_before, with_folder
+    from tunesmith.runs.inputs import require_inputs
+
+    if folder is not None:
+        RunFolder(folder).require_run()
+    if config is None:
+        return None
+    if (begun := begun_before(config)) is not None:
+        return config.model_copy(update={"out": str(begun)})
+    config = with_folder(config)
+    require_inputs(config, is_named=is_named)
+    return config
+
+
+def _brought(run: str | Path) -> Path:
+    """The folder of a run that is named, copied here first where it is named by its mirror."""
+    if not is_remote(run):
+        return Path(run)
+    from tunesmith.runs.mirror import pulled
+
+    return pulled(str(run), SILENT)
 
 
 def folder_of(run: "str | Path | Run") -> Path:
@@ -175,10 +199,10 @@ def finished(summary: "RunSummary", work: Working) -> Run:
     from tunesmith.report.writing import draw_report
     from tunesmith.runs.mirror import copy_ended
 
-    folder = Path(summary.run)
-    if summary.reason != "stopped":
-        draw_report(folder, work.emit)
-    copy_ended(folder, work.progress)
+    if summary.reason != "stopped" and ranks.speaks():
+        draw_report(Path(summary.run), work.emit)
+    if ranks.speaks():
+        copy_ended(Path(summary.run), work.progress)
     return Run(summary, work.notes)
 
 

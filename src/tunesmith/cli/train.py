@@ -8,6 +8,7 @@ import typer
 
 from tunesmith.api.show import Outcome
 from tunesmith.cli.command import FILE_KEYS, command, help_with_keys, keys_named
+from tunesmith.cli.ranks import first_speaks
 from tunesmith.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def train(
     from tunesmith.api.train import train as run
 
     file, flags = read_words(context.args, command="train")
-    return run(resume=resume, config=file, settings=flags, progress=True)
+    with first_speaks():
+        return run(resume=resume, config=file, settings=flags, progress=True)
 
 
 def read_words(words: list[str], *, command: str) -> "tuple[Path | None, Flags]":

@@ -10,6 +10,8 @@ from dataclasses import KW_ONLY, dataclass
 from types import FrameType
 from typing import Any, ClassVar, TypeVar
 
+from tunesmith.core.ranks import speaks
+
 SECONDS_BETWEEN_REPORTS = 0.25
 STEPS_BETWEEN_LOOKS = 256
 # Of the work, before a time left is reported: what is done once (a load, a first batch of answers,
@@ -239,7 +241,8 @@ def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
         asked.set()
         # Not through a console: it may be in the middle of a write when the signal comes.
         with contextlib.suppress(OSError):
-            os.write(2, f"\n{notice if _finishing else 'stopping'}\n".encode())
+            if speaks():
+                os.write(2, f"\n{notice if _finishing else 'stopping'}\n".encode())
         if not _finishing:
             raise Cancelled
 

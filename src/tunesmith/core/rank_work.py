@@ -115,14 +115,16 @@ def by_each(work: Callable[[], T]) -> T:
     raise RunError(f"Rank {number}: {message}", remedy=remedy, code=code)
 
 
-def require_same(name: str, value: object, remedy: str) -> None:
-    """Raise RunError, on rank 0, where a value differs between ranks."""
+def require_same(name: str, text: str, remedy: str, *, by: object = None) -> None:
+    """Raise RunError, on rank 0, where something differs between ranks: ``by``, or its text."""
+    found = gather((text if by is None else repr(by), text))
 
     def compare() -> None:
-        if len(set(found)) > 1:
-            groups = {each: [n for n, other in enumerate(found) if other == each] for each in found}
-            text = "; ".join(f"{named(numbers)}: {each}" for each, numbers in groups.items())
-            raise RunError(f"The ranks differ in {name}: {text}.", remedy=remedy, code="ranks")
+        numbers: dict[str, list[int]] = {}
+        for number, (key, _) in enumerate(found):
+            numbers.setdefault(key, []).append(number)
+        if len(numbers) > 1:
+            parts = "; ".join(f"{named(has)}: {found[has[0]][1]}" for has in numbers.values())
+            raise RunError(f"The ranks differ in {name}: {parts}.", remedy=remedy, code="ranks")
 
-    found = gather(str(value))
     by_first(compare)

@@ -6,7 +6,6 @@ Small values go over gloo, also beside GPUs: no device is waited for.
 
 import contextlib
 import os
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ T = TypeVar("T")
 _PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 _MEETING = ("MASTER_ADDR", "MASTER_PORT")
 SECONDS = "TUNESMITH_RANK_SECONDS"  # environment: how long ranks wait for one that is late
+RESTARTS = "TORCHELASTIC_RESTART_COUNT"  # set by torchrun: how often it started the ranks anew
 _SECONDS = 1800.0  # the slowest step of a processor, by far
 POLL_SECONDS, _LEAVE_SECONDS = 0.1, 2.0
 _FIRST_SECONDS = 0.5  # what rank 0 may take to report the same error
@@ -115,6 +115,8 @@ def running() -> Iterator[RankPlace]:
     if _place.size == 1:
         yield _place
         return
+    import socket
+
     _group = _found(_place)
     try:
         hosts = gather((socket.gethostname(), _place.local_rank))
@@ -123,8 +125,12 @@ def running() -> Iterator[RankPlace]:
         _place = replace(_place, local_size=here, machines=machines)
         yield _place
     except TunesmithError as error:
-        if not isinstance(error, ReportedElsewhere) and not _is_mine_to_report(_group):
+        if isinstance(error, ReportedElsewhere):
+            raise
+        if not _is_mine_to_report(_group):
             raise ReportedElsewhere(str(error)) from error
+        if rank() and not error.message.startswith("Rank "):
+            error.message = f"Rank {rank()}: {error.message}"
         raise
     finally:
         try:
@@ -142,6 +148,9 @@ def _found(place: RankPlace) -> RankGroup:
     limit = timedelta(seconds=_wait_seconds())
     try:
         store, _, _ = next(rendezvous("env://", timeout=limit))
+        # an agent's store outlives the ranks, which it may start once more
+        attempt = os.environ.get(RESTARTS) or "0"
+        store = dist.distributed_c10d.PrefixStore(f"attempt {attempt}", store)
         store.set_timeout(limit)
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
@@ -208,6 +217,11 @@ def local_rank() -> int:
 def local_size() -> int:
     """How many ranks share this machine."""
     return _place.local_size
+
+
+def is_restarted() -> bool:
+    """Whether torchrun started these ranks once more, after one of them ended."""
+    return bool(int(os.environ.get(RESTARTS) or 0))
 
 
 def is_first() -> bool:

@@ -3,6 +3,7 @@
 Of several ranks only the first writes; the others may have no such folder.
 """
 
+import itertools
 import json
 import re
 import shutil
@@ -19,7 +20,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core import files, locks
 from tunesmith.core.errors import ConfigError, RunError
 from tunesmith.core.progress import Event, Phase
-from tunesmith.core.ranks import is_first
+from tunesmith.core.ranks import is_first, is_restarted
 from tunesmith.training.events import HeldOut, ScaledDown, StepDone
 from tunesmith.training.steps import Plan
 
@@ -270,17 +271,36 @@ def name_of_rows(path: str) -> str:
 
 def free_folder(stem: str) -> Path:
     """runs/STEM, with a number where that is taken."""
-    taken = {path.name for path in Path("runs").iterdir()} if Path("runs").is_dir() else set()
-    names = [stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))]
-    return Path("runs") / next(name for name in names if name not in taken)
+    return next(path for path in _names(stem) if not path.exists())
+
+
+def _names(stem: str) -> Iterator[Path]:
+    """runs/STEM, runs/STEM-2, ..."""
+    yield Path("runs") / stem
+    yield from (Path("runs") / f"{stem}-{number}" for number in itertools.count(2))
+
+
+def begun_before(config: RunConfig) -> Path | None:
+    """The run that these ranks had begun when torchrun started them once more; None at first."""
+    if not is_restarted():
+        return None
+    if config.out is not None:
+        out = Path(config.out)
+    else:
+        names = list(itertools.takewhile(Path.exists, _names(_stem_of(config))))
+        out = names[-1] if names else Path()
+    return out if (out / "config.yaml").is_file() else None
 
 
 def with_folder(config: RunConfig) -> RunConfig:
     """The config with the folder of its run: the one that is given, or a free one."""
     if config.out is not None:
         return config.model_copy(update={"out": str(Path(config.out))})
-    stem = f"{name_of_rows(config.data.sources[0].path)}-{config.method.kind}"
-    return config.model_copy(update={"out": str(free_folder(stem))})
+    return config.model_copy(update={"out": str(free_folder(_stem_of(config)))})
+
+
+def _stem_of(config: RunConfig) -> str:
+    return f"{name_of_rows(config.data.sources[0].path)}-{config.method.kind}"
 
 
 def curves_of(folder: Path) -> Callable[[Event], None]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from tunesmith.config import RunConfig
 from tunesmith.core.progress import Event, Notice, Progress
+from tunesmith.core.ranks import is_first
 from tunesmith.data.dataset import RunRows
 from tunesmith.runs.folder import RunFolder, curves_of
 from tunesmith.runs.mirror import Mirror
@@ -25,8 +26,8 @@ class StartedRun:
 def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRun:
     """Record every event in the run's folder from now on, before it is passed on."""
     notices: list[str] = []
-    curves = curves_of(folder.path) if config.train.tensorboard else None
-    mirror = Mirror(folder.path, config.mirror) if config.mirror else None
+    curves = curves_of(folder.path) if config.train.tensorboard and is_first() else None
+    mirror = Mirror(folder.path, config.mirror) if config.mirror and is_first() else None
 
     def record(event: Event) -> None:
         folder.record(event)

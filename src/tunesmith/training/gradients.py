@@ -188,8 +188,8 @@ def _read(sums: tuple[Sums, Sums], going: Sequence[Round]) -> dict[Round, StepLo
     numbers = iter(torch.stack([*norms, *parts]).tolist())
     norm = {each: next(numbers) for each in going}
     own = [{name: [next(numbers) for _ in of_one] for name, of_one in t.items()} for t in sums]
-    shares = gather((*own, memory.peak_bytes(going[0].member.job.engine.device)))
-    peak = max(each for *_, each in shares)
+    shares = gather(own)
+    peak = max(gather(memory.peak_bytes(going[0].member.job.engine.device)))
     task, kept = (
         # from left to right, as sum() does not in every Python
         {name: reduce(add, (x for share in shares for x in share[i][name]), 0.0) for name in total}
