@@ -11,10 +11,10 @@ from tunesmith.api.settings import RunKeywords, config_unless, is_named
 from tunesmith.api.show import Document, Outcome
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnEvent, Working, working
-from tunesmith.core import ranks
 from tunesmith.core.errors import RunError
-from tunesmith.core.progress import SILENT, Cancelled
+from tunesmith.core.progress import SILENT, Cancelled, Progress
 from tunesmith.core.rank_work import by_first
+from tunesmith.core.ranks import running, speaks
 from tunesmith.core.remote import is_remote
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def train(
     data: Data | None = None,
     *,
     resume: "str | Path | Run | None" = None,
+    ranks: int = 1,
     on_event: OnEvent | None = None,
     progress: bool | None = None,
     **keywords: Unpack[RunKeywords],
@@ -125,8 +126,10 @@ def train(
 
     ``data``: a path or a list of them, a list of dicts, a `datasets.Dataset`, a table of pandas,
     polars or Arrow. ``keywords``: those of ``RunKeywords``. ``resume``: an interrupted run, its
-    folder, or its mirror's URL, and nothing else. ``on_event`` receives every event; ``progress``
-    shows a line with a bar (None: in a terminal and in a notebook).
+    folder, or its mirror's URL, and nothing else. ``ranks``: processes of this machine that share
+    the work, a power of two; each takes a GPU of its own, where there are any. ``on_event``
+    receives every event; ``progress`` shows a line with a bar (None: in a terminal and in a
+    notebook).
 
     Raises ConfigError, DataError, ModelError and RunError for what cannot run, and Cancelled after
     Ctrl-C, with the run so far; it resumes by ``train(resume=...)``.
@@ -134,29 +137,44 @@ def train(
     >>> run = ts.train("rows.jsonl", method=ts.LoRA(rank=8), checks=["json"])  # doctest: +SKIP
     """
     named = resume.folder if isinstance(resume, Run) else resume
-    with ranks.running(), config_unless(named, data, keywords) as config:
+    with running(), config_unless(named, data, keywords) as config:
         folder = None if named is None else by_first(partial(_brought, named))
         is_a_name = is_named(keywords.get("model"))
+        if ranks > 1:
+            from tunesmith.api.ranked import require_ranks
+
+            require_ranks(ranks, is_named=is_a_name)
         config = by_first(lambda: _refusable(folder, config, is_named=is_a_name))
 
         def interrupted(display: "RunDisplay") -> str:
             return _resume_text(folder or display.run_folder or _begun(config))
 
         with working(STOPPING, stopped=interrupted, on_event=on_event, progress=progress) as work:
-            from tunesmith.runs.model_choice import with_model
-            from tunesmith.runs.run import resume_run, train_run
-
-            if config is not None:
-                start = partial(with_model, config, progress=work.progress)
-                config = by_first(start, patient=True)
-                summary = train_run(config, progress=work.progress)
-            else:
-                assert folder is not None
-                summary = resume_run(folder, progress=work.progress)
+            summary = _train(config, folder, ranks, work.progress)
             run = finished(summary, work)
     if summary.reason == "stopped":
         raise Cancelled(_resume_text(run.folder), run)
     return run
+
+
+def _train(
+    config: "RunConfig | None", folder: Path | None, ranks: int, progress: Progress
+) -> "RunSummary":
+    """Train a config, or resume the run in a folder, in as many processes as there are ranks."""
+    from tunesmith.runs.model_choice import with_model
+    from tunesmith.runs.run import resume_run, train_run
+
+    if config is not None:
+        start = partial(with_model, config, progress=progress)
+        config = by_first(start, patient=True)
+    if ranks > 1:
+        from tunesmith.api.ranked import run_on_ranks
+
+        return run_on_ranks(config or Path(folder or ""), ranks, progress)
+    if config is not None:
+        return train_run(config, progress=progress)
+    assert folder is not None
+    return resume_run(folder, progress=progress)
 
 
 def _refusable(
@@ -199,10 +217,11 @@ def finished(summary: "RunSummary", work: Working) -> Run:
     from tunesmith.report.writing import draw_report
     from tunesmith.runs.mirror import copy_ended
 
-    if summary.reason != "stopped" and ranks.speaks():
+    if not speaks():
+        return Run(summary, work.notes)
+    if summary.reason != "stopped":
         draw_report(Path(summary.run), work.emit)
-    if ranks.speaks():
-        copy_ended(Path(summary.run), work.progress)
+    copy_ended(Path(summary.run), work.progress)
     return Run(summary, work.notes)
 
 

@@ -36,6 +36,14 @@ def train(
             metavar="RUN", help="Resume the run in this folder, or at this URL of its mirror."
         ),
     ] = None,
+    ranks: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Processes that share the work, started by torchrun; a power of two.",
+        ),
+    ] = 1,
     _: Annotated[bool, help_with_keys(run_keys)] = False,
 ) -> Outcome:
     """Fine-tune: `tunesmith train CONFIG`, or `tunesmith train --data FILE` without a file.
@@ -47,7 +55,7 @@ def train(
 
     file, flags = read_words(context.args, command="train")
     with first_speaks():
-        return run(resume=resume, config=file, settings=flags, progress=True)
+        return run(resume=resume, ranks=ranks, config=file, settings=flags, progress=True)
 
 
 def read_words(words: list[str], *, command: str) -> "tuple[Path | None, Flags]":

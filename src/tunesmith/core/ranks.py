@@ -22,6 +22,7 @@ T = TypeVar("T")
 _PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 _MEETING = ("MASTER_ADDR", "MASTER_PORT")
 SECONDS = "TUNESMITH_RANK_SECONDS"  # environment: how long ranks wait for one that is late
+LOST = "rank_lost"  # the code of the error where ranks are missing
 RESTARTS = "TORCHELASTIC_RESTART_COUNT"  # set by torchrun: how often it started the ranks anew
 _SECONDS = 1800.0  # the slowest step of a processor, by far
 POLL_SECONDS, _LEAVE_SECONDS = 0.1, 2.0
@@ -276,7 +277,7 @@ def _absence(group: RankGroup, error: RuntimeError) -> RunError | None:
         f"({_first_line(error)}).",
         remedy="What was saved stays: resume with --resume, or let torchrun do it with "
         f"--max-restarts. Where ranks may take longer, set {SECONDS}.",
-        code="ranks",
+        code=LOST,
     )
 
 
