@@ -194,7 +194,8 @@ def _helped(lead: _Lead, end: str) -> Any:
     while not store.check([end]):
         if store.check([lead.task_key()]):
             lead.tasks += 1
-            fault, _ = _made(lead.state, ranks.broadcast(None), _nothing)
+            task: Any = ranks.broadcast(None)
+            fault, _ = _made(lead.state, task, _nothing)
             if isinstance(fault, Cancelled):
                 raise fault
         elif store.check([left_key(0)]):
