@@ -20,6 +20,7 @@ from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.runs import mirror, result
+from tunesmith.runs.evaluated import inputs_sha256
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
 from tunesmith.runs.folder import RunFolder, alone, begun_before, with_folder
 from tunesmith.runs.inputs import require_files
@@ -142,7 +143,8 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
     if saved is not None and reason != "stopped":
         try:
             found = evaluator.evaluate(_tuned(prepared, saved, state, forgetting))
-            write_evaluation(found, run.folder)
+            inputs = inputs_sha256(run.folder.read_config(), run.folder)
+            write_evaluation(found, run.folder, inputs=inputs)
         except Cancelled:
             reason = "stopped"
     summary = RunSummary(

@@ -18,8 +18,8 @@ from tunesmith.core.rank_work import by_first, in_turn
 from tunesmith.core.ranks import any_of, is_first, is_restarted
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
-from tunesmith.evaluation.arms import BASE, require_evaluable
-from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.arms import require_evaluable
+from tunesmith.evaluation.comparison import BASE, TUNED
 from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
