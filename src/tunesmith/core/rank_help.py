@@ -198,7 +198,7 @@ def _helped(lead: _Lead, end: str) -> Any:
             fault, _ = _made(lead.state, task, _nothing)
             if isinstance(fault, Cancelled):
                 raise fault
-        elif store.check([left_key(0)]):
+        elif store.check([left_key(0)]) and not store.check([end]):  # which it sets before
             return None
         else:
             time.sleep(POLL_SECONDS)

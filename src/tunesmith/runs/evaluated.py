@@ -135,12 +135,13 @@ def inputs_sha256(config: RunConfig, run: RunFolder) -> str | None:
         return None
     settings = config.model_dump(mode="json", exclude={"model", "out", "goal", "mirror"})
     try:
+        in_storage = _remote_sha256(config.data)
         parts = {
             "settings": _by_content(settings),
-            "remote": _remote_sha256(config.data),
             "base": hash_folder(base)[COMBINED],
             "result": {path.name: file_sha256(path) for path in _weights(trained)},
             "versions": [_version(name) for name in PACKAGES],
+            **({"remote": in_storage} if in_storage else {}),
         }
     except (OSError, TunesmithError):
         return None
