@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import pickle
+import queue
 import socket
 import traceback
 from collections.abc import Callable, Mapping
@@ -50,11 +52,12 @@ def on_ranks(
     while len(found) < size:
         try:
             number, value = results.get(timeout=1)
-            found[number] = value
-        except Exception:
+        except queue.Empty:
             for number, process in enumerate(processes):
                 if process.exitcode not in (None, 0) and number not in found:
                     found[number] = process.exitcode
+        else:
+            found[number] = pickle.loads(value)
     for process in processes:
         process.join(SECONDS)
     return [found[number] for number in range(size)]
@@ -70,4 +73,4 @@ def _work(
     except Exception as error:
         error.add_note(traceback.format_exc())
         value = error
-    results.put((rank, value))
+    results.put((rank, pickle.dumps(value)))

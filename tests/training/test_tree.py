@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.training.tiny import adam, plan, tiny_job
 from tunesmith.core.ranks import RankPlace
+from tunesmith.training.gradients import add_gradients
+from tunesmith.training.job import Member, Round
 from tunesmith.training.steps import micro_batches
 from tunesmith.training.tree import KEEP, MERGE, PartialSums, order_of, own_part
 
@@ -81,3 +84,24 @@ def test_micro_batches_are_as_many_as_ranks_or_a_multiple(rows, ranks, groups):
     assert len(made) == groups
     assert sorted(itertools.chain(*made)) == list(range(rows))
     assert len(micro_batches(tuple(range(12)), [10] * 12, tokens=25, ranks=4)) == 8
+
+
+def gradients_of(folder):
+    """The gradients of a step of ten rows in as many micro-batches."""
+    job = tiny_job(folder, rows_per_step=10)
+    each = Round(Member(job, plan(tokens_per_micro_batch=1), adam(job)), job.steps(0), 0, 0.0)
+    each.draw()
+    found, _ = add_gradients([each])
+    return found[each], [parameter.grad for parameter in job.adapter.trained.values()]
+
+
+def test_the_tree_equals_adding_one_after_the_other_to_1e_6(tmp_path, monkeypatch):
+    """It changed the last bits of a run with four micro-batches or more in a step, once."""
+    loss, tree = gradients_of(tmp_path / "a")
+    monkeypatch.setattr("tunesmith.training.gradients.order_of", iter)
+    plain_loss, plain = gradients_of(tmp_path / "b")
+    assert loss.task == plain_loss.task
+    assert loss.norm == pytest.approx(plain_loss.norm, rel=1e-6)
+    assert any(not torch.equal(one, other) for one, other in zip(tree, plain, strict=True))
+    for one, other in zip(tree, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)

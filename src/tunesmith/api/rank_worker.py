@@ -16,7 +16,7 @@ from tunesmith.core.ranks import LOST, ReportedElsewhere
 
 
 class _Parent:
-    """Who started the ranks, and is told what happens; connected to by those that have to tell."""
+    """Who started the ranks; those that have something to report connect to it."""
 
     def __init__(self, address: Any, key: bytes) -> None:
         self._address, self._key = address, key
@@ -49,9 +49,18 @@ def main(request: Path) -> int:
         if is_first:
             parent.send(interrupt if isinstance(interrupt, Cancelled) else Cancelled())
     except Exception as error:
-        error.add_note(traceback.format_exc())
-        parent.send(error)
+        parent.send(_sendable(error))
     return 0
+
+
+def _sendable(error: Exception) -> Exception:
+    """An error that nobody foresaw, with its traceback as a note; by its name where it must be."""
+    try:
+        copy: Exception = pickle.loads(pickle.dumps(error))
+    except Exception:
+        copy = RuntimeError(f"{type(error).__name__}: {error}")
+    copy.add_note("".join(traceback.format_exception(error)))
+    return copy
 
 
 def _run(asked: Any, parent: _Parent | None) -> object:

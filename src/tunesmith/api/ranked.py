@@ -7,18 +7,20 @@ import pickle
 import queue
 import secrets
 import signal
+import socket
 import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.core.errors import RunError, UsageError
-from tunesmith.core.progress import Cancelled, Event, Progress, finishing_first, usable_cores
+from tunesmith.core.progress import Event, Progress, finishing_first, usable_cores
 from tunesmith.core.ranks import place_of, require_power_of_two
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 WORKER = "tunesmith.api.rank_worker"
 RESTARTS = 3  # of all ranks, after one of them was killed or hangs
-_POLL_SECONDS = 0.1
+_POLL_SECONDS, _QUIET_POLLS = 0.1, 5
 _THREADS = "OMP_NUM_THREADS"
 # torch's own messages about ranks that end: they are reported in our words
 _QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
@@ -51,7 +53,7 @@ def run_on_ranks(request: "RunConfig | Path", count: int, progress: Progress) ->
     """Train a config, or resume the run in a folder, on ``count`` ranks.
 
     A rank that is killed, or hangs, starts all of them once more, from the newest checkpoint. A
-    cancel goes on to the ranks: the first lets them complete their step, the second ends them.
+    cancel reaches the ranks: the first lets them complete their step, the second ends them.
     Raises what a rank raises, and RunError where ranks ended too often.
     """
     with tempfile.TemporaryDirectory() as folder, _listening() as (listener, key):
@@ -120,6 +122,7 @@ class _Ranks:
     agent: "ElasticAgent"
     listener: Listener
     ended: Any = None  # what the agent gave: its result, or an exception
+    is_over: bool = False
 
     def outcome(self, progress: Progress) -> "RunSummary":
         """Pass their events on until they end; the summary of rank 0, or the error of one."""
@@ -128,34 +131,44 @@ class _Ranks:
         watching = threading.Thread(target=self._watch, daemon=True)
         watching.start()
         found: object = None
+        quiet, asked = 0, set[int]()
         try:
             with finishing_first():
-                is_asked = False
-                while watching.is_alive() or not messages.empty():
-                    with contextlib.suppress(queue.Empty):
+                while quiet < _QUIET_POLLS:
+                    try:
                         message = messages.get(timeout=_POLL_SECONDS)
-                        if isinstance(message, Event):
-                            progress.report(message)
+                    except queue.Empty:
+                        quiet += not watching.is_alive()
+                    else:
+                        quiet, is_event = 0, isinstance(message, Event)
+                        if is_event:
+                            progress.report(message)  # type: ignore[arg-type]
                         else:
                             found = message
-                    if progress.is_cancelled and not is_asked:
-                        is_asked = True
-                        self._signal(signal.SIGTERM)
+                    if progress.is_cancelled:
+                        asked |= self._signal(signal.SIGTERM, spared=asked)
         except KeyboardInterrupt:
             self._end()
             raise
-        return self._concluded(found)
+        finally:
+            self._stop_listening()
+        return self._concluded(found, is_cancelled=progress.is_cancelled)
 
     def _receive(self, messages: "queue.SimpleQueue[object]") -> None:
         """One rank after the other connects, where it has something to report."""
-        while True:
+        while not self.is_over:
             try:
                 connection: Connection = self.listener.accept()
-            except (OSError, EOFError):
-                return  # the listener is closed
+            except (OSError, EOFError, AuthenticationError):
+                continue  # of somebody else, or of ``_stop_listening``
             with connection, contextlib.suppress(EOFError, OSError):
                 while True:
                     messages.put(connection.recv())
+
+    def _stop_listening(self) -> None:
+        self.is_over = True
+        with contextlib.suppress(OSError):
+            socket.create_connection(self.listener.address).close()
 
     def _watch(self) -> None:
         try:
@@ -163,12 +176,14 @@ class _Ranks:
         except Exception as error:  # reported by whoever waits
             self.ended = error
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals, *, spared: Collection[int] = ()) -> set[int]:
+        """Send a signal to the ranks that live, but for some; to which."""
         group: WorkerGroup = self.agent.get_worker_group()
-        for worker in group.workers:
-            if isinstance(worker.id, int):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(worker.id, number)
+        there = {each.id for each in group.workers if isinstance(each.id, int)} - set(spared)
+        for process in there:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process, number)
+        return there
 
     def _end(self) -> None:
         """At once, and without another start."""
@@ -176,14 +191,13 @@ class _Ranks:
         group.spec.rdzv_handler.shutdown()
         self._signal(signal.SIGKILL)
 
-    def _concluded(self, found: object) -> "RunSummary":
-        if isinstance(found, Cancelled):
-            raise found
-        if isinstance(found, Exception):
-            raise found
+    def _concluded(self, found: object, *, is_cancelled: bool) -> "RunSummary":
+        """What the ranks ended with. Those that end as another was lost say that they stopped."""
         failures = getattr(self.ended, "failures", {})
-        if failures or found is None:
-            raise _lost(failures, self.ended) from None
+        if found is None or (failures and not is_cancelled):
+            raise _lost(failures, self.ended)
+        if isinstance(found, BaseException):
+            raise found
         return found  # type: ignore[return-value]
 
 

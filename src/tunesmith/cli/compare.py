@@ -8,8 +8,7 @@ import typer
 from tunesmith.api.show import Outcome
 from tunesmith.cli.command import command, help_with_keys, numbers_of
 from tunesmith.cli.gate import gated
-from tunesmith.cli.ranks import first_speaks
-from tunesmith.cli.train import read_words, run_keys
+from tunesmith.cli.train import first_speaks, read_words, run_keys
 
 
 @command

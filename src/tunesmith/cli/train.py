@@ -1,6 +1,8 @@
 """`tunesmith train` and `tunesmith evaluate`: a run from a config and flags, and its evaluation."""
 
+import contextlib
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +11,9 @@ import typer
 from tunesmith.api.show import Outcome
 from tunesmith.cli.command import FILE_KEYS, command, help_with_keys, keys_named
 from tunesmith.cli.gate import gated
-from tunesmith.cli.ranks import first_speaks
 from tunesmith.core.errors import UsageError
+from tunesmith.core.progress import status_of_cancel
+from tunesmith.core.ranks import ReportedElsewhere, speaks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +29,24 @@ def run_keys() -> "Mapping[str, Key]":
     from tunesmith.config.keys import config_keys
 
     return config_keys()
+
+
+@contextlib.contextmanager
+def first_speaks() -> Iterator[None]:
+    """Inside is work that ranks may share. Of several only the first prints: the others end here.
+
+    An error that this rank is to report passes through.
+    """
+    try:
+        yield
+    except ReportedElsewhere:
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        if speaks():
+            raise
+        raise SystemExit(status_of_cancel()) from None
+    if not speaks():
+        raise SystemExit(0)
 
 
 @command
