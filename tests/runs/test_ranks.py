@@ -47,6 +47,14 @@ def test_two_ranks_make_one_run(tmp_path, home):
     assert [event.step for event in heard_there if isinstance(event, StepDone)] == [1, 2]
 
 
+def test_ranks_without_work_are_reported(tmp_path, home):
+    one = {**TRAIN, "steps": 1, "rows_per_step": 1}
+    made = config(tmp_path, train=one, evaluate={"forgetting": "none"})
+    (_, events), _ = on_ranks(2, partial(heard, made))
+    notices = [event.message for event in events if isinstance(event, Notice)]
+    assert any(each.startswith("a step has work for 1 of 2 ranks: raise") for each in notices)
+
+
 @pytest.mark.slow
 def test_a_run_on_any_number_of_ranks_is_one_run_with_the_same_adapter(tmp_path, home):
     found = {}

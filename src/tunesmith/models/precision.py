@@ -30,10 +30,12 @@ def detect_device(choice: str = "auto") -> torch.device:
     ``auto`` is CUDA if there is a card, else the processor: on Apple's and Intel's GPUs Tunesmith
     was never run (docs/gpu.md), so they must be asked for. Each rank has a card of its own.
     """
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = best if choice == "auto" else choice
+    if ranks.size() > 1 and kind in ("cuda", "xpu"):
+        return _own_card(kind)
     if choice == "auto":
-        choice = "cuda" if torch.cuda.is_available() else "cpu"
-    if ranks.size() > 1 and choice in ("cuda", "xpu"):
-        return _own_card(choice)
+        return torch.device(best)
     try:
         device = torch.device(choice)
     except RuntimeError:

@@ -13,7 +13,7 @@ from tunesmith.config import RunConfig
 from tunesmith.core.progress import Progress
 from tunesmith.core.rank_help import SharedState, led
 from tunesmith.core.rank_work import by_first, in_turn
-from tunesmith.core.ranks import is_first
+from tunesmith.core.ranks import is_first, size
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.answering import Respondent, fingerprint_now
 from tunesmith.evaluation.evaluator import Evaluator
@@ -27,7 +27,7 @@ from tunesmith.runs.rows import load_rows_for, report_rows
 from tunesmith.runs.started import StartedRun, with_length
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
-from tunesmith.training.job import Job, Member, planned
+from tunesmith.training.job import Job, Member, planned, ranks_at_work
 from tunesmith.training.measure import make_plan, plan_beside
 from tunesmith.training.steps import Plan
 
@@ -164,6 +164,12 @@ def member_of(
         seconds = prepared.evaluator.seconds_to_come(job.name, scales=scales)
     member = Member(job, plan, adam, state, evaluation_seconds=seconds)
     progress.report(planned(member))
+    if (busy := ranks_at_work(member)) < size():
+        progress.notice(
+            "idle_ranks",
+            f"a step has work for {busy} of {size()} ranks: raise train.tokens_per_step or "
+            "train.rows_per_step, or start fewer ranks",
+        )
     return member
 
 

@@ -24,7 +24,14 @@ from tunesmith.methods.adapter import Adapter
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, Planned
 from tunesmith.training.retention import Retention
-from tunesmith.training.steps import Copies, Plan, StepRows, endless_steps, tokens_per_step
+from tunesmith.training.steps import (
+    Copies,
+    Plan,
+    StepRows,
+    endless_steps,
+    micro_batches,
+    tokens_per_step,
+)
 
 # Seconds of a token of a held-out loss, as a share of one of a step (docs/log.md, "How long an
 # evaluation takes").
@@ -205,6 +212,19 @@ def planned(member: Member) -> Planned:
         evaluation_seconds_most=high,
         ranks=ranks.size(),
     )
+
+
+def ranks_at_work(member: Member) -> int:
+    """How many ranks have a micro-batch in the member's next step."""
+    job, plan, step = member.job, member.plan, member.state.step
+    rows = next(job.steps(step), ()) if ranks.size() > 1 else ()
+    if not rows:  # of one rank, or after the last step
+        return ranks.size()
+    documents = (*rows, *job.drawn(step, rows))
+    lengths = {i: job.length(i) for i in documents}
+    tokens = plan.tokens_per_micro_batch
+    groups = micro_batches(documents, lengths, tokens=tokens, ranks=plan.ranks)
+    return min(ranks.size(), len(groups))
 
 
 def _held_out_tokens(member: Member) -> int:

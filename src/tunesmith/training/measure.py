@@ -106,7 +106,7 @@ def plan_beside(job: Job, plan: Plan, *, lr: float) -> Plan:
     settings, steps = job.settings, _steps(job, plan.seconds_per_token)
     changes: dict[str, object] = {}
     if settings.tokens_per_micro_batch != "auto":
-        changes["tokens_per_micro_batch"] = settings.tokens_per_micro_batch
+        changes |= {"tokens_per_micro_batch": settings.tokens_per_micro_batch, "ranks": 1}
     if settings.recompute != "auto":
         changes["recompute"] = settings.recompute
     return replace(plan, steps=steps, warmup=warmup_of(settings, steps), lr=lr, **changes)  # type: ignore[arg-type]
