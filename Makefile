@@ -12,9 +12,11 @@ TEST_WORKERS := --numprocesses logical --maxprocesses 8 --dist worksteal
 
 VENV := .venv
 BENCH_VENV := .venv-bench
+SCALE_VENV := .venv-scale
 PACKAGE_STAMP := $(VENV)/.package
 TEST_STAMP := $(VENV)/.package-and-tests
 BENCH_STAMP := $(BENCH_VENV)/.package-and-peers
+SCALE_STAMP := $(SCALE_VENV)/.checks
 PINS := pyproject.toml constraints.txt
 # $(call install,ENVIRONMENT,WHAT,ARGUMENTS OF PIP): one line; what pip says goes to a file, which is
 # named where it fails.
@@ -25,9 +27,16 @@ define install
 		echo 'pip failed. All that it wrote is in $1/install.log' >&2; exit 1; }
 endef
 
+define docker
+	@command -v docker > /dev/null || { \
+		echo 'docker is not installed. Install it, or give the Dockerfile to another program:' \
+			'podman build --file Dockerfile --tag tunesmith:cpu .' >&2; exit 1; }
+endef
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-browser test-llama check docs bench reports clean moved
+.PHONY: help demo test test-slow test-browser test-llama test-scale check docs bench reports image \
+	image-cuda clean moved
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -49,6 +58,12 @@ test-llama: $(TEST_STAMP) ## set up (compiles llama.cpp), then exports run by ll
 	$(call install,$(VENV),tunesmith[llama-cpp],--editable '.[llama-cpp]')
 	$(VENV)/bin/python -m pytest -m slow tests/exports $(ARGS)
 
+test-scale: $(TEST_STAMP) $(SCALE_STAMP) ## set up, then recipes and images by their programs' schemas, and S3
+	PATH="$(CURDIR)/$(SCALE_VENV)/bin:$$PATH" \
+		$(SCALE_VENV)/bin/python -m pytest --noconftest -m slow tests/test_recipe_formats.py
+	$(call install,$(VENV),tunesmith[s3] and a server,--editable '.[s3]' 'moto[server]==5.2.5')
+	$(VENV)/bin/python -m pytest -m slow tests/runs/test_s3.py $(ARGS)
+
 check: $(TEST_STAMP) ## set up, then the static checks: lint, format, types
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
@@ -63,8 +78,16 @@ bench: $(BENCH_STAMP) ## set up beside the peers' libraries, then compare with t
 reports: $(PACKAGE_STAMP) ## reports of four purposes: make reports ARGS="--data DIR --out DIR"
 	$(VENV)/bin/python -m benchmarks.reports.make $(ARGS)
 
+image: ## build the container for a processor: make image ARGS="--build-arg TORCH_INDEX=URL"
+	$(docker)
+	docker build --file Dockerfile --tag tunesmith:cpu $(ARGS) .
+
+image-cuda: ## build the container for NVIDIA's GPUs
+	$(docker)
+	docker build --file Dockerfile.cuda --tag tunesmith:cuda $(ARGS) .
+
 clean: ## remove the environments, caches and build outputs; runs/ stays
-	rm -rf $(VENV) $(BENCH_VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(SCALE_VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PACKAGE_STAMP): $(PINS) $(VENV)/.made
@@ -78,6 +101,12 @@ $(TEST_STAMP): $(PINS) $(VENV)/.made
 $(BENCH_STAMP): $(PINS) benchmarks/requirements.txt $(BENCH_VENV)/.made
 	$(call install,$(BENCH_VENV),tunesmith and its peers,\
 		--editable . --requirement benchmarks/requirements.txt)
+	@touch $@
+
+# Without our pins: SkyPilot needs an older click.
+$(SCALE_STAMP): examples/scale/requirements.txt $(SCALE_VENV)/.made
+	@echo 'Installing what checks the recipes into $(SCALE_VENV) (a few minutes at first) ...'
+	@$(SCALE_VENV)/bin/python -m pip install --quiet --requirement examples/scale/requirements.txt
 	@touch $@
 
 # Scripts of an environment hold its path, and it links to its Python: one that was copied or moved,
@@ -94,6 +123,6 @@ $(BENCH_STAMP): $(PINS) benchmarks/requirements.txt $(BENCH_VENV)/.made
 	@echo '$(CURDIR)' > $@
 
 moved:
-$(foreach venv,$(VENV) $(BENCH_VENV),$(if $(wildcard $(venv)/.made),\
+$(foreach venv,$(VENV) $(BENCH_VENV) $(SCALE_VENV),$(if $(wildcard $(venv)/.made),\
 	$(eval $(shell { test "$$(cat $(venv)/.made)" = '$(CURDIR)' && $(venv)/bin/python -c ''; } \
 		2>/dev/null || echo $(venv)/.made: moved))))

@@ -30,6 +30,7 @@ class Result:
 def result(replace_module):
     given = Result(Summary(answers=Answers()))
     replace_module("tunesmith.setup.demo", demo=lambda *, out, progress: given)
+    replace_module("tunesmith.runs.mirror", copy_ended=lambda *_: None)
     return given
 
 
@@ -53,6 +54,7 @@ def test_the_whole_verdict_stands_under_the_score(replace_module, tunesmith):
     }
     given = Result(Summary(answers=Answers(), evaluation=judged))
     replace_module("tunesmith.setup.demo", demo=lambda *, out, progress: given)
+    replace_module("tunesmith.runs.mirror", copy_ended=lambda *_: None)
     ended = tunesmith("demo").out
     assert "Verdict: No: it forgot." in ended
     assert "report: runs/a b/report.html" in ended

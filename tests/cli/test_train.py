@@ -32,6 +32,11 @@ def runs(replace_module, monkeypatch):
     runs = Runs()
     replace_module("tunesmith.runs.run", train_run=train_run, resume_run=resume_run)
     replace_module("tunesmith.report.writing", draw_report=lambda *_: None)
+    replace_module(
+        "tunesmith.runs.mirror",
+        copy_ended=lambda *_: None,
+        pulled=lambda url, _: Path(url.rpartition("/")[2]),
+    )
     monkeypatch.setattr("tunesmith.runs.inputs.require_inputs", lambda *_, **__: None)
     monkeypatch.setattr("tunesmith.runs.folder.RunFolder.require_run", lambda _: None)
     return runs
@@ -82,6 +87,11 @@ def test_warnings_are_shown_again_at_the_end(runs, tunesmith):
 def test_a_run_is_resumed_by_its_folder(runs, tunesmith):
     assert tunesmith("train", "--resume", "runs/x").status == 0
     assert runs.asked == [Path("runs/x")]
+
+
+def test_a_run_is_resumed_by_the_url_of_its_mirror(runs, tunesmith):
+    assert tunesmith("train", "--resume", "s3://bucket/runs/x").status == 0
+    assert runs.asked == [Path("x")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -22,6 +22,13 @@ def loaded(tmp_path, text, *words):
     return load_run_config(path, parse_overrides(words)).data
 
 
+def test_a_mirror_is_a_url():
+    with pytest.raises(ConfigError, match="must be a URL of object storage"):
+        load_run_config(None, {"data": {"train": "a.jsonl"}, "mirror": "runs/x"})
+    run = load_run_config(None, {"data": {"train": "a.jsonl"}, "mirror": "s3://b/runs/x/"})
+    assert run.mirror == "s3://b/runs/x"
+
+
 def test_what_stands_beside_a_file_goes_before_what_stands_for_all():
     settings = DataSettings(
         train=SOURCES, format="chat", map={"messages": "m"}, encoding="utf-16", delimiter=";"

@@ -18,7 +18,10 @@ def test_the_page_is_json_and_holds_what_a_bug_report_needs(home):
 def test_every_feature_says_whether_it_is_used_and_why(home):
     found = {each["name"]: each for each in examine()["features"]}
     assert all(each["reason"] and isinstance(each["used"], bool) for each in found.values())
-    assert {"cuda", "xpu", "mps", "4-bit bases", "loss scaling", "ordered sums"} <= found.keys()
+    assert {
+        *("cuda", "xpu", "mps", "4-bit bases", "loss scaling", "ordered sums"),
+        *("several ranks", "s3://"),
+    } <= found.keys()
     assert found["attention in one call"]["reason"].startswith("only on CUDA")
     assert sum(found[name]["used"] for name in ("bfloat16", "float32") if name in found) == 1
 

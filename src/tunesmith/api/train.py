@@ -12,9 +12,10 @@ from tunesmith.api.show import Document, Outcome
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnEvent, Working, working
 from tunesmith.core.errors import RunError
-from tunesmith.core.progress import Cancelled, Progress
+from tunesmith.core.progress import SILENT, Cancelled, Progress
 from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import running, speaks
+from tunesmith.core.remote import is_remote
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -128,18 +129,20 @@ def train(
     """Fine-tune on rows and evaluate the result; the run's folder holds everything.
 
     ``data``: a path or a list of them, a list of dicts, a `datasets.Dataset`, a table of pandas,
-    polars or Arrow. ``keywords``: those of ``RunKeywords``. ``resume``: an interrupted run, or its
-    folder, and nothing else. ``ranks``: processes of this machine that share the work, a power of
-    two; each takes a GPU of its own, where there are any. ``on_event`` receives every event;
-    ``progress`` shows a line with a bar (None: in a terminal and in a notebook).
+    polars or Arrow. ``keywords``: those of ``RunKeywords``. ``resume``: an interrupted run, its
+    folder, or its mirror's URL, and nothing else. ``ranks``: processes of this machine that share
+    the work, a power of two; each takes a GPU of its own, where there are any. ``on_event``
+    receives every event; ``progress`` shows a line with a bar (None: in a terminal and in a
+    notebook).
 
     Raises ConfigError, DataError, ModelError and RunError for what cannot run, and Cancelled after
     Ctrl-C, with the run so far; it resumes by ``train(resume=...)``.
 
     >>> run = ts.train("rows.jsonl", method=ts.LoRA(rank=8), checks=["json"])  # doctest: +SKIP
     """
-    folder = None if resume is None else folder_of(resume)
-    with running(), config_unless(folder, data, keywords) as config:
+    named = resume.folder if isinstance(resume, Run) else resume
+    with running(), config_unless(named, data, keywords) as config:
+        folder = None if named is None else by_first(partial(_brought, named))
         is_a_name = is_named(keywords.get("model"))
         if ranks > 1:
             from tunesmith.api.ranked import require_ranks
@@ -199,19 +202,32 @@ def _refusable(
     return config
 
 
+def _brought(run: str | Path) -> Path:
+    """The folder of a run that is named, copied here first where it is named by its mirror."""
+    if not is_remote(run):
+        return Path(run)
+    from tunesmith.runs.mirror import pulled
+
+    return pulled(str(run), SILENT)
+
+
 def folder_of(run: "str | Path | Run") -> Path:
     """The folder of a run, or the one that is named."""
     return run.folder if isinstance(run, Run) else Path(run)
 
 
 def finished(summary: "RunSummary", work: Working) -> Run:
-    """The run, its page drawn unless it was stopped."""
+    """The run, its page drawn unless it was stopped, and its folder copied to its mirror."""
     from tunesmith.report.writing import draw_report
+    from tunesmith.runs.mirror import copy_ended
     from tunesmith.runs.summary import end_trackers
 
-    if summary.reason != "stopped" and speaks():
+    if not speaks():
+        return Run(summary, work.notes)
+    if summary.reason != "stopped":
         draw_report(Path(summary.run), work.emit)
         end_trackers(summary)
+    copy_ended(Path(summary.run), work.progress)
     return Run(summary, work.notes)
 
 

@@ -54,11 +54,9 @@ def first_speaks() -> Iterator[None]:
 def train(
     context: typer.Context,
     resume: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="RUN",
-            readable=False,
-            help="Resume the run in this folder with its own config.",
+            metavar="RUN", help="Resume the run in this folder, or at this URL of its mirror."
         ),
     ] = None,
     ranks: Annotated[

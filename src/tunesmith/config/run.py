@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.methods import LoraSettings, MethodSettings
-from tunesmith.config.settings import Settings, TemplateOptions
+from tunesmith.config.settings import Settings, StorageUrl, TemplateOptions
 
 
 class DistillSettings(Settings):
@@ -116,7 +116,7 @@ class DataSettings(Settings):
     """Where the rows come from and how they become documents."""
 
     train: str | tuple[DataSource, ...] = Field(
-        description="a file, a folder of them, hf:OWNER/NAME, or a list of these"
+        description="a file, a folder of them, s3://..., hf:OWNER/NAME, or a list of these"
     )
     eval: float | str | tuple[DataSource, ...] = Field(
         0.1, description="share held out, a file, or 0 for none"
@@ -348,3 +348,6 @@ class RunConfig(Settings):
     train: TrainSettings = Field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
     out: str | None = Field(None, description="run folder; null: runs/NAME-OF-DATA-METHOD")
+    mirror: StorageUrl | None = Field(
+        None, description="s3://BUCKET/NAME that gets a copy of the run folder at each checkpoint"
+    )

@@ -6,10 +6,11 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from tunesmith.config.peer_names import ours
 from tunesmith.core.errors import ConfigError
+from tunesmith.core.remote import is_remote
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
@@ -62,6 +63,16 @@ def _read(value: object) -> object:
 TemplateValue = bool | int | float | str
 TemplateOptions = Annotated[dict[str, TemplateValue], BeforeValidator(read_template_options)]
 """Variables of a chat template, such as `enable_thinking`, with their values."""
+
+
+def _storage_url(value: str) -> str:
+    if not is_remote(value):
+        raise ValueError("must be a URL of object storage, such as s3://bucket/runs/intents")
+    return value.rstrip("/")
+
+
+StorageUrl = Annotated[str, AfterValidator(_storage_url)]
+"""A place in object storage, without a slash at its end."""
 
 
 class TogetherError(ValueError):

@@ -99,5 +99,11 @@ class RagError(TunesmithError):
     code = "rag"
 
 
+class StorageError(TunesmithError):
+    """Object storage that cannot be reached, read or written."""
+
+    code = "storage"
+
+
 class OldNameWarning(FutureWarning):
     """A config or a command line names something as an earlier version did."""

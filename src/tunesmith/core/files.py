@@ -24,6 +24,12 @@ LEFT_SECONDS = 24 * 3600
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
+def cache_root() -> Path:
+    """`TUNESMITH_HOME`, or `~/.cache/tunesmith`; it need not exist yet."""
+    home = os.environ.get("TUNESMITH_HOME")
+    return Path(home).expanduser().absolute() if home else Path.home() / ".cache" / "tunesmith"
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a run's file at once; raises RunError where the disk refuses."""
     with _reported(path):

@@ -62,8 +62,8 @@ def _waited(group: RankGroup) -> Any:
     with meeting():
         key = f"first/{group.meetings}"
         while not group.store.check([key]):
-            if group.store.check([left_key(0)]):
-                return None
+            if group.store.check([left_key(0)]) and not group.store.check([key]):
+                return None  # it sets the key before it leaves
             time.sleep(POLL_SECONDS)
         return pickle.loads(bytes.fromhex(group.store.get(key).decode()))  # of a rank of ours
 

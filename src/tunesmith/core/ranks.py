@@ -346,3 +346,25 @@ def joined(results: Sequence[T]) -> list[T]:
     for first, share in enumerate(shares):
         whole[first :: len(shares)] = share
     return whole
+
+
+def place() -> RankPlace:
+    """The place of this process."""
+    return _place
+
+
+def alone() -> contextlib.AbstractContextManager[None]:
+    """Inside, this process works as if it were the only one; its number stays."""
+    return in_group(None, replace(_place, size=1, machines=1))
+
+
+@contextlib.contextmanager
+def in_group(group: RankGroup | None, place: RankPlace) -> Iterator[None]:
+    """Inside, this process has this place in this group, as it had before it was ``alone``."""
+    global _group, _place
+    before = _group, _place
+    _group, _place = group, place
+    try:
+        yield
+    finally:
+        _group, _place = before

@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from tunesmith.config.run import DataSettings, DataSource
+from tunesmith.core import remote
+from tunesmith.core.errors import StorageError
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.phrases import listed, nearest
 from tunesmith.data.faults import Note
@@ -16,7 +18,7 @@ from tunesmith.data.files.delimited import read_delimited
 from tunesmith.data.files.json_text import JSON_LINES, read_json
 from tunesmith.data.files.source import PACKED, ZIP, Broken, Source, open_source
 from tunesmith.data.files.text import read_prose
-from tunesmith.data.rows import HUB, ReadOptions, Record
+from tunesmith.data.rows import HUB, ReadOptions, Record, in_source
 
 PROSE = (".txt", ".md")
 # What others put beside rows.
@@ -166,17 +168,37 @@ def options_of(settings: DataSettings, source: DataSource) -> ReadOptions:
 
 def exists(path: str | Path) -> bool:
     """Whether there is something to read; what the hub holds is seen when it is read."""
-    return str(path).startswith(HUB) or Path(path).exists()
+    if str(path).startswith(HUB):
+        return True
+    try:
+        return place_of(path).exists()
+    except Broken:
+        return False
+
+
+def place_of(path: str | Path) -> Path:
+    """Where a file or folder lies here: what is in object storage, where its copy does.
+
+    Raises Broken where it cannot be copied.
+    """
+    if not remote.is_remote(path):
+        return Path(path)
+    try:
+        return remote.copied(str(path))
+    except StorageError as error:
+        message = error.message.removeprefix(f"{path}: ")
+        raise Broken(error.code, message, error.remedy) from None
 
 
 def files_of(path: str | Path, options: ReadOptions = AUTO) -> list[Path]:
     """The files that hold the records of ``path``; none for a data set of the hub."""
     if str(path).startswith(HUB):
         return []
-    if not Path(path).is_dir():
-        return [Path(path)]
     try:
-        return data_files(Path(path), suffixes=READERS, part=options.part)[0]
+        place = place_of(path)
+        if not place.is_dir():
+            return [place]
+        return data_files(place, suffixes=READERS, part=options.part)[0]
     except Broken:
         return []
 
@@ -195,10 +217,14 @@ def read_records(
     try:
         if str(path).startswith(HUB):
             yield from read_hub(str(path), options)
-        elif Path(path).is_dir():
-            yield from _of_folder(Path(path), options, readers)
-        else:
-            yield from _of_file(Path(path), options, readers)
+            return
+        place = place_of(path)
+        if not place.is_dir():
+            yield from _of_file(place, options, readers)
+            return
+        for record in _of_folder(place, options, readers):
+            file = record.file and in_source(record.file.removeprefix(str(place)), str(path))
+            yield replace(record, file=file)
     except Broken as error:
         yield Record(0, None, error.problem)
 

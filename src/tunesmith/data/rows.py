@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from tunesmith.core.remote import is_remote
 from tunesmith.data.faults import Fault, Note
 
 TEXT = "text"  # the role of the one message of a text that is trained as it is
@@ -274,9 +275,14 @@ def restored(data: bytes, *, source: str) -> Conversation:
 
 def behind_source(file: str, source: str) -> str:
     """What a file's name has besides its source's: nothing, or its place in a folder."""
-    return "" if file == source else file.removeprefix(str(Path(source)))
+    return "" if file == source else file.removeprefix(_stem(source))
 
 
 def in_source(file: str, source: str) -> str:
     """The whole name of a file of which ``behind_source`` left this."""
-    return f"{Path(source)}{file}" if file else source
+    return f"{_stem(source)}{file}" if file else source
+
+
+def _stem(source: str) -> str:
+    """What the names of a folder's files begin with."""
+    return source.rstrip("/") if is_remote(source) else str(Path(source))

@@ -27,7 +27,7 @@ from tunesmith.core.workers import Lost, NotStarted, Pool
 from tunesmith.data import token_store
 from tunesmith.data.faults import Fault
 from tunesmith.data.read import Layout, SourceRequest, open_records
-from tunesmith.data.records import BATCH, chunked, files_of
+from tunesmith.data.records import BATCH, chunked, files_of, place_of
 from tunesmith.data.rows import Record, behind_source
 from tunesmith.data.token_store import Contents, TokenFile, TokenWriter
 from tunesmith.data.tokenize import Recipe, TokenChunk, worker_of
@@ -60,10 +60,10 @@ def content_of(asked: SourceRequest) -> Content | None:
 
     None for what is no file. Raises OSError.
     """
-    root = Path(asked.file)
     files = files_of(asked.file, asked.options)
     if not files or not all(file.is_file() for file in files):
         return None
+    root = place_of(asked.file)
     digest, size, lines, is_text = hashlib.sha256(), 0, 0, True
     if root.is_dir():  # other files in it are reported
         names = sorted(str(path.relative_to(root)) for path in root.rglob("*"))

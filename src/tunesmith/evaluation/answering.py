@@ -4,7 +4,8 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from tunesmith.adapters import folder as config_file
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.core.progress import UNSEEN, PhaseProgress
+from tunesmith.core.rank_help import divided, helpers
 from tunesmith.data.chat_format import study
 from tunesmith.data.rows import Message, Tool
 from tunesmith.data.template import render_prompt
@@ -21,7 +23,7 @@ from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
 from tunesmith.evaluation.score_cache import add_line, kept_in, lines_of, name_of
 from tunesmith.generation.decoder import Prompt
-from tunesmith.generation.loop import generate
+from tunesmith.generation.loop import GeneratedAnswer, generate
 from tunesmith.generation.sampling import Sampling
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
@@ -147,9 +149,7 @@ def answer_arms(
     phase.at(known, total)
     prompts = [prompt for _, prompt in waiting]
     seed = next((cache.seed for cache in caches.values()), 0)
-    made = generate(
-        engine, prompts, stop_ids=stop_ids, sampling=sampling, seed=seed, check=phase.check
-    )
+    made = _generated(engine, prompts, stop_ids, sampling, seed=seed, phase=phase)
     for count, one in enumerate(made, start=1):
         arm, prompt = waiting[one.row]
         caches[arm].keep(prompt, CachedAnswer(one.ids, one.ended))
@@ -158,6 +158,60 @@ def answer_arms(
         name: tuple(said for prompt in arm.prompts if (said := caches[name].said(prompt)))
         for name, arm in arms.items()
     }
+
+
+# Prompts of a unit that a rank answers by itself, at least, and the most units that there are.
+# Larger units leave fewer slots empty at their ends; more of them serve more ranks.
+UNIT_PROMPTS, MAX_UNITS = 64, 8
+
+
+def _generated(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    stop_ids: frozenset[int],
+    sampling: Sampling,
+    *,
+    seed: int,
+    phase: PhaseProgress,
+) -> Iterator[GeneratedAnswer]:
+    """``generate``, by units of prompts where other ranks help.
+
+    Units depend on the prompts alone, so that the number of ranks changes no answer.
+    """
+    if helpers() == 1:
+        yield from generate(
+            engine, prompts, stop_ids=stop_ids, sampling=sampling, seed=seed, check=phase.check
+        )
+        return
+    rows = _units(prompts)
+    # A prompt that names no draw is drawn by its row, which differs in a unit.
+    drawn = [replace(p, draw=i if p.draw is None else p.draw) for i, p in enumerate(prompts)]
+    units = [[drawn[row] for row in unit] for unit in rows]
+    make = partial(_answered, stop_ids=stop_ids, sampling=sampling, seed=seed)
+    for unit, answers in zip(rows, divided(engine, make, units, check=phase.check), strict=True):
+        for one in answers:
+            yield replace(one, row=unit[one.row])
+
+
+def _units(prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Rows of each unit: as many, and about as long, in all of them."""
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row].ids))
+    count = 1
+    while 2 * count <= min(MAX_UNITS, len(prompts) // UNIT_PROMPTS):
+        count *= 2
+    return [order[first::count] for first in range(count)]
+
+
+def _answered(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    *,
+    stop_ids: frozenset[int],
+    sampling: Sampling,
+    seed: int,
+) -> list[GeneratedAnswer]:
+    """All answers to the prompts of a unit."""
+    return [*generate(engine, prompts, stop_ids=stop_ids, sampling=sampling, seed=seed)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +249,7 @@ def _texts(
     stop_ids, tokenizer = loaded.base.stop_ids, loaded.tokenizer(who.adapter)
     if who.fingerprint is None or (sampling.temperature and any(p.draw is None for p in prompts)):
         texts = [""] * len(prompts)
-        made = generate(
-            loaded.engine,
-            prompts,
-            stop_ids=stop_ids,
-            sampling=sampling,
-            seed=seed,
-            check=phase.check,
-        )
+        made = _generated(loaded.engine, prompts, stop_ids, sampling, seed=seed, phase=phase)
         for count, one in enumerate(made, start=1):
             texts[one.row] = text_of(tokenizer, one.ids)
             phase.at(count, len(prompts))

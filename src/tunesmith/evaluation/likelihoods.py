@@ -1,7 +1,7 @@
 """How likely does each arm find given tokens? Spans of text and rows, in packed streams."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.core.errors import ModelError
 from tunesmith.core.progress import UNSEEN, PhaseProgress
+from tunesmith.core.rank_help import divided
 from tunesmith.data.tokenizer import Tokenizer, begins_texts_with, encode
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.head import row_losses
@@ -99,6 +100,7 @@ def _move_space(context: str, choices: Sequence[str]) -> tuple[str, list[str]]:
 
 
 STREAM_TOKENS = 2048
+STREAMS_AT_ONCE = 16  # that a rank which helps is given, between which what is complete is kept
 SHARE_TOKENS = 4  # a shorter common beginning is not worth a span of its own
 
 Logs = NDArray[np.float32]  # log-likelihoods of a span's scored tokens, in nats
@@ -128,16 +130,20 @@ def log_likelihoods(
     scored before. Raises ModelError where a score is not a number.
     """
     found: tuple[dict[int, Logs], ...] = tuple({} for _ in adapters)
+    streams = list(_streams(spans, arms=len(adapters)))
+
+    def computed(places: list[int]) -> Iterator[Logs]:
+        units = (_alone(spans, streams[place]) for place in places)
+        make = partial(_numbers, adapters=tuple(adapters))
+        return divided(engine, make, units, each=STREAMS_AT_ONCE, check=phase.check)
+
+    names = [_name_of(spans, adapters, groups) for groups in streams]
     done = 0
-    for groups in _streams(spans, arms=len(adapters)):
-        phase.check()
+    for groups, scores in zip(streams, kept.all_scored(names, computed), strict=True):
         places = _places(adapters, groups)
-        scores = kept.scored(
-            _name_of(spans, adapters, groups),
-            partial(_numbers, engine, spans, adapters, groups),
-        ).astype(np.float32)
         ends = np.cumsum([len(spans[p].ids) - spans[p].scored for _, p in places])
-        for (arm, place), logs in zip(places, np.split(scores, ends[:-1]), strict=True):
+        parts = np.split(scores.astype(np.float32), ends[:-1])
+        for (arm, place), logs in zip(places, parts, strict=True):
             found[arm][place] = logs
         done += sum(len(group.places) for group in groups)
         phase.at(done, len(spans))
@@ -157,13 +163,23 @@ def _name_of(
     return name_of("spans", len(adapters), [group.begin for group in groups], parts)
 
 
-def _numbers(
-    engine: Engine,
-    spans: Sequence[ScoredSpan],
-    adapters: Sequence[str | None],
-    groups: Sequence[_SpanGroup],
-) -> Logs:
+_Stream = tuple[tuple[ScoredSpan, ...], tuple[_SpanGroup, ...]]
+
+
+def _alone(spans: Sequence[ScoredSpan], groups: Sequence[_SpanGroup]) -> _Stream:
+    """A stream's own spans, and its groups by their places among these."""
+    own, moved = [spans[place] for group in groups for place in group.places], []
+    first = 0
+    for group in groups:
+        after = first + len(group.places)
+        moved.append(replace(group, places=tuple(range(first, after))))
+        first = after
+    return tuple(own), tuple(moved)
+
+
+def _numbers(engine: Engine, stream: _Stream, *, adapters: Sequence[str | None]) -> Logs:
     """All log-likelihoods of a stream, arm by arm, and there place by place."""
+    spans, groups = stream
     scored = {(arm, place): logs for arm, place, logs in _scored(engine, spans, adapters, groups)}
     found = np.concatenate([scored[key] for key in _places(adapters, groups)])
     if not np.isfinite(found).all():
@@ -228,9 +244,9 @@ def _weights(span: ScoredSpan) -> list[float]:
 
 
 TOKENS = 1792
+_Texts = Sequence[tuple[list[int], list[float]]]  # ids and weights of a stream's rows
 
 
-@torch.no_grad()
 def losses_of_rows(
     loaded: LoadedBase,
     rows: Rows,
@@ -244,37 +260,34 @@ def losses_of_rows(
     ``kept`` has those that were computed before.
     """
     found: dict[int, float] = {}
-    for group in micro_batches(tuple(range(len(rows))), rows.lengths, tokens=TOKENS):
-        texts = [(rows[i].ids.tolist(), rows[i].weights.tolist()) for i in group]
-        compute = partial(_in_order, loaded, rows, group, adapter)
-        scores = kept.scored(name_of("rows", texts), compute)
+    groups = list(micro_batches(tuple(range(len(rows))), rows.lengths, tokens=TOKENS))
+
+    def texts(group: Sequence[int]) -> _Texts:
+        return [(rows[i].ids.tolist(), rows[i].weights.tolist()) for i in group]
+
+    def computed(places: list[int]) -> Iterator[list[float]]:
+        units = (texts(groups[place]) for place in places)
+        make = partial(_losses, adapter=adapter)
+        return divided(loaded.engine, make, units, each=STREAMS_AT_ONCE)
+
+    names = [name_of("rows", texts(group)) for group in groups]
+    for group, scores in zip(groups, kept.all_scored(names, computed), strict=True):
         found.update(zip(group, scores.tolist(), strict=True))
         phase.advance(len(group))
     return [found[i] for i in range(len(rows))]
 
 
-def _in_order(
-    loaded: LoadedBase, rows: Rows, group: tuple[int, ...], adapter: str | None
-) -> list[float]:
-    losses = dict(_losses(loaded, rows, group, adapter))
-    return [losses[i] for i in group]
-
-
-def _losses(
-    loaded: LoadedBase, rows: Rows, group: tuple[int, ...], adapter: str | None
-) -> Iterator[tuple[int, float]]:
-    engine = loaded.engine
-    packable = [
-        Row(rows[i].ids.tolist(), rows[i].weights.tolist(), adapter=adapter, key=i) for i in group
-    ]
+@torch.no_grad()
+def _losses(engine: Engine, texts: _Texts, *, adapter: str | None) -> list[float]:
+    """The mean loss of each text of one stream."""
+    packable = [Row(*text, adapter=adapter, key=i) for i, text in enumerate(texts)]
     # Without shared beginnings the labels are in the order of the rows.
     batch = pack(packable, prefixes=engine.prefixes).to(engine.device)
     losses = row_losses(engine.hidden_states(batch), batch, engine.head).cpu().double()
     losses, weights = losses * batch.on_host.weights, batch.on_host.weights
     counts = [sum(1 for weight in row.weights[1:] if weight) for row in packable]
     parts = zip(torch.split(losses, counts), torch.split(weights, counts), strict=True)
-    for row, (sums, own) in zip(group, parts, strict=True):
-        yield row, float(sums.sum() / own.sum())
+    return [float(sums.sum() / own.sum()) for sums, own in parts]
 
 
 def score_answers(

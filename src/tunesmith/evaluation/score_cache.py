@@ -66,9 +66,22 @@ class ScoreCache:
 
     def scored(self, name: str, compute: Callable[[], Sequence[float] | Computed]) -> Scores:
         """The scores of this name, computed where they are not known."""
-        if (found := self._known.get(name)) is not None:
-            return found
-        scores = np.asarray(compute(), dtype=np.float64)
+        found = self._known.get(name)
+        return self._keep(name, compute()) if found is None else found
+
+    def all_scored(
+        self,
+        names: Sequence[str],
+        compute: Callable[[list[int]], Iterator[Sequence[float] | Computed]],
+    ) -> Iterator[Scores]:
+        """The scores of each name, in order; ``compute`` gives those at some places, one by one."""
+        places = [place for place, name in enumerate(names) if name not in self._known]
+        missing, made = set(places), compute(places)
+        for place, name in enumerate(names):
+            yield self._keep(name, next(made)) if place in missing else self._known[name]
+
+    def _keep(self, name: str, computed: Sequence[float] | Computed) -> Scores:
+        scores = np.asarray(computed, dtype=np.float64)
         if self.path is not None:
             self._known[name] = scores
             data = base64.b64encode(scores.astype("<f8").tobytes()).decode()

@@ -117,9 +117,10 @@ def check(engine: Engine, settings: LoraSettings) -> None:
 def scale_down_(adapter: Adapter, share: float, _: Tensors) -> None:
     """Multiply s B A of every layer by ``share``, and a start that is taken from W too."""
     ends = tuple(key("").removeprefix(PREFIX) for key in (lora.key_b, key_b0))
-    for name, parameter in adapter.parameters.items():
-        if name.endswith(ends):
-            parameter.data.mul_(share)
+    with torch.no_grad():
+        for name, parameter in adapter.parameters.items():
+            if name.endswith(ends):
+                parameter.mul_(share)
     adapter.refresh()
 
 

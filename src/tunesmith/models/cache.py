@@ -2,19 +2,13 @@
 
 import contextlib
 import errno
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tunesmith.core import files, locks
 from tunesmith.core.errors import ModelError
+from tunesmith.core.files import cache_root as cache_root  # the layers above import it from here
 from tunesmith.core.progress import SILENT, Progress
-
-
-def cache_root() -> Path:
-    """`TUNESMITH_HOME`, or `~/.cache/tunesmith`; it need not exist yet."""
-    home = os.environ.get("TUNESMITH_HOME")
-    return Path(home).expanduser().absolute() if home else Path.home() / ".cache" / "tunesmith"
 
 
 def models_root() -> Path:

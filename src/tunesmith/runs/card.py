@@ -24,6 +24,7 @@ from tunesmith.adapters.folder import (
 from tunesmith.config import DataSettings
 from tunesmith.core import files
 from tunesmith.core.numbers import limits_text, percent, pluralize, signed
+from tunesmith.core.remote import is_remote
 from tunesmith.data.rows import HUB
 from tunesmith.methods import table
 from tunesmith.models.catalog import find_entry
@@ -76,7 +77,7 @@ def licence_of(settings: DataSettings, path: str) -> str | None:
 
     Such a card is a README.md whose head has the key `license`, as data sets of the hub have it.
     """
-    if settings.licence is not None or path.startswith(HUB):
+    if settings.licence is not None or path.startswith(HUB) or is_remote(path):
         return settings.licence
     place = Path(path)
     return _licence_in(place if place.is_dir() else place.parent)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from tunesmith.adapters.folder import read_origin
-from tunesmith.config import RunConfig
+from tunesmith.config import DataSettings, RunConfig
 from tunesmith.config.load import merged
+from tunesmith.core import remote
 from tunesmith.core.errors import RunError, TunesmithError
 from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
 from tunesmith.models.names import known_folder
@@ -132,13 +133,15 @@ def inputs_sha256(config: RunConfig, run: RunFolder) -> str | None:
     base = None if trained is None else _base(config.model, trained)
     if trained is None or base is None:
         return None
-    settings = config.model_dump(mode="json", exclude={"model", "out", "goal"})
+    settings = config.model_dump(mode="json", exclude={"model", "out", "goal", "mirror"})
     try:
+        in_storage = _remote_sha256(config.data)
         parts = {
             "settings": _by_content(settings),
             "base": hash_folder(base)[COMBINED],
             "result": {path.name: file_sha256(path) for path in _weights(trained)},
             "versions": [_version(name) for name in PACKAGES],
+            **({"remote": in_storage} if in_storage else {}),
         }
     except (OSError, TunesmithError):
         return None
@@ -148,6 +151,14 @@ def inputs_sha256(config: RunConfig, run: RunFolder) -> str | None:
 def inputs_of(run: RunFolder) -> str | None:
     """The same of a run by its own config."""
     return inputs_sha256(run.read_config(), run)
+
+
+def _remote_sha256(data: DataSettings) -> list[str]:
+    """SHA-256 of rows in object storage as they are now; raises StorageError where it is closed."""
+    sources = [*data.sources, *([data.held] if data.held else [])]
+    places = [remote.copied(each.path) for each in sources if remote.is_remote(each.path)]
+    files = [path for place in places for path in sorted([place, *place.rglob("*")])]
+    return [file_sha256(path) for path in files if path.is_file()]
 
 
 def _base(model: str, trained: Path) -> Path | None:

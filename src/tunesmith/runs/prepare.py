@@ -11,6 +11,7 @@ import torch
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
 from tunesmith.core.progress import Progress
+from tunesmith.core.rank_help import SharedState, led
 from tunesmith.core.rank_tasks import ask_for, helping
 from tunesmith.core.rank_work import by_first, in_turn
 from tunesmith.core.ranks import is_first, size
@@ -64,6 +65,13 @@ class PreparedRun:
         now = fingerprint_now(self.loaded.base, self.job.adapter)
         return Respondent(self.job.name, now)
 
+    @property
+    def shared(self) -> SharedState:
+        """What other ranks help to evaluate the adapter with, whatever is done to it here."""
+        adapter = self.job.adapter
+        tensors = tuple(adapter.parameters.values())
+        return SharedState((self.loaded.engine, self.job), tensors, adapter.refresh)
+
     def put_back(self, folder: Path) -> None:
         """Give the adapter the tensors of a checkpoint; all ranks do where they hold parts."""
         if self.job.adapter.is_sharded:
@@ -110,7 +118,7 @@ def prepare(
         )
     )
     if not adapter.frozen_base:
-        by_first(evaluator.answer_before, patient=True)
+        led(evaluator.answer_before, SharedState((loaded.engine,)))
     job = Job(
         engine=loaded.engine,
         adapter=adapter,

@@ -38,8 +38,8 @@ from tunesmith.core.progress import Progress
 from tunesmith.data.chat_text import with_options
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.quality.distribution import languages_of
-from tunesmith.data.records import files_of, options_of
-from tunesmith.data.rows import HUB
+from tunesmith.data.records import files_of, options_of, place_of
+from tunesmith.data.rows import HUB, in_source
 from tunesmith.data.tokenizer import Tokenizer, add_tokens_, decode, encode
 from tunesmith.engine import memory
 from tunesmith.engine.device import describe
@@ -292,9 +292,15 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
 def data_sha256(source: DataSource, settings: DataSettings) -> str | dict[str, str]:
     """Of a file its hash, of a folder those of its data files; what a hub holds has none here."""
     name, options = source.path, options_of(settings, source)
-    if not Path(name).is_dir():
-        return "" if name.startswith(HUB) else file_sha256(Path(name))
-    return {str(path): file_sha256(path) for path in files_of(name, options)}
+    if name.startswith(HUB):
+        return ""
+    place = place_of(name)
+    if not place.is_dir():
+        return file_sha256(place)
+    return {
+        in_source(str(path).removeprefix(str(place)), name): file_sha256(path)
+        for path in files_of(name, options)
+    }
 
 
 def write_environment(path: Path, base: Base, config: RunConfig, rows: RunRows) -> None:

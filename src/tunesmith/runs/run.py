@@ -9,6 +9,7 @@ from tunesmith.config import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import SILENT, Cancelled, Progress, finishing_first
+from tunesmith.core.rank_help import led
 from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import is_first
 from tunesmith.engine import memory
@@ -18,7 +19,7 @@ from tunesmith.evaluation.findings import words_in
 from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
-from tunesmith.runs import result
+from tunesmith.runs import mirror, result
 from tunesmith.runs.evaluated import inputs_of
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
 from tunesmith.runs.folder import RunFolder, alone, begun_before, with_folder
@@ -61,6 +62,7 @@ def _created(config: RunConfig) -> RunConfig:
     require_evaluable(config)  # what is faulty is refused before anything is written
     require_files(config.data)  # so is a missing file
     config = with_folder(result.resolved(config))
+    mirror.require_free(config)
     RunFolder(Path(str(config.out))).create(config.model_dump(mode="json", by_alias=True))
     return config
 
@@ -106,7 +108,7 @@ def _run(config: RunConfig, folder: RunFolder, progress: Progress) -> RunSummary
 def finish(prepared: PreparedRun, member: Member) -> RunSummary:
     """Save the result, evaluate it, write the summary; a stopped run only writes the summary.
 
-    Of several ranks the first does so, while the others wait however long it takes.
+    Of several ranks the first does so, and the others help it to evaluate.
     """
     full: list[RunSummary] = []
 
@@ -114,7 +116,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
         full.append(_finish(prepared, member))
         return replace(full[0], answers=None, train_losses=None, trackers=None)
 
-    summary = by_first(work, patient=True)
+    summary = led(work, prepared.shared)
     return full[0] if full else summary
 
 

@@ -8,6 +8,7 @@ from tunesmith.core.progress import Event, Notice, Progress
 from tunesmith.core.ranks import is_first
 from tunesmith.data.dataset import RunRows
 from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.mirror import Mirror
 from tunesmith.runs.trackers import Trackers, start_trackers
 from tunesmith.training.length import choose_length
 
@@ -27,6 +28,7 @@ class StartedRun:
 def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRun:
     """Record every event in the run's folder from now on, before it is passed on."""
     notices: list[str] = []
+    mirror = Mirror(folder.path, config.mirror) if config.mirror and is_first() else None
 
     def record(event: Event) -> None:
         folder.record(event)
@@ -41,6 +43,8 @@ def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRu
     def tracked(event: Event) -> None:
         record(event)
         trackers.event(event)
+        if mirror is not None:
+            mirror.on_event(event, recording)
 
     recording = replace(progress, on_event=tracked, threads=config.train.threads)
     return StartedRun(config, folder, recording, notices, trackers, time.perf_counter())

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 
 import torch
 
@@ -70,6 +71,8 @@ def _features(device: torch.device) -> list[Feature]:
         Feature("pinned memory", on_cuda, "one copy for each stream" if on_cuda else _CUDA),
         Feature("expandable segments", on_cuda and are_set, _segments(on_cuda, are_set)),
         _freed_memory(device),
+        _ranks(device),
+        _object_storage(),
     ]
 
 
@@ -79,6 +82,26 @@ def _attention(device: torch.device, dtype: torch.dtype) -> Feature:
         return Feature(name, False, f"{reason}; documents are computed one by one")
     reason = "torch's FlashAttention; layers with soft caps or wider heads than 256 are without it"
     return Feature(name, True, reason)
+
+
+def _ranks(device: torch.device) -> Feature:
+    """How many processes a run can be divided among here."""
+    name = "several ranks"
+    if not torch.distributed.is_available():
+        return Feature(name, False, "this build of torch has no torch.distributed")
+    count = COUNTS[device.type]()
+    if device.type == "cpu" or count < 2:
+        what = "only processor" if device.type == "cpu" else "only GPU"
+        return Feature(name, False, f"they would share the {what}; docs/scale.md")
+    most = 1 << (count.bit_length() - 1)
+    return Feature(name, False, f"only with --ranks {most}: one for each GPU; docs/scale.md")
+
+
+def _object_storage() -> Feature:
+    """Whether s3:// can be read and written."""
+    if find_spec("s3fs") is None:
+        return Feature("s3://", False, "needs s3fs: pip install 'tunesmith[s3]'")
+    return Feature("s3://", True, "s3fs is installed")
 
 
 def _segments(on_cuda: bool, are_set: bool) -> str:

@@ -14,8 +14,8 @@ import torch
 from tunesmith.core.errors import MemoryRefusal, RunError
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Cancelled, Event, Progress
-from tunesmith.core.rank_work import by_each
-from tunesmith.core.ranks import any_of, is_first, joined, mine
+from tunesmith.core.rank_help import together
+from tunesmith.core.ranks import any_of, is_first
 from tunesmith.engine import memory
 from tunesmith.engine.head import row_losses
 from tunesmith.engine.memory import release_freed_memory
@@ -174,23 +174,22 @@ def held_out_loss(job: Job, rows: Rows, *, tokens: int, progress: Progress = SIL
     """Mean loss of rows in nats per supervised token, in constant memory; Cancelled between two
     batches where that was asked for. Ranks divide the batches among them.
     """
-    groups = mine(micro_batches(tuple(range(len(rows))), rows.lengths.tolist(), tokens=tokens))
 
-    def own() -> list[tuple[float, float]] | None:
-        found = []
-        for group in groups:
-            if progress.is_cancelled:
-                return None
-            found.append(_loss_and_weight(job, rows, group))
-        return found
+    def of_rows(job: Job, group: StepRows) -> tuple[float, float]:
+        return _loss_and_weight(job, rows, group)
 
-    found = by_each(own)
-    if any_of(found is None):
-        raise Cancelled
+    make = _of_held if rows is job.held else of_rows
+    groups = micro_batches(tuple(range(len(rows))), rows.lengths.tolist(), tokens=tokens)
     total, count = 0.0, 0.0
-    for losses, weights in joined(found or []):
+    for losses, weights in together(job, make, groups, check=progress.check):
         total, count = total + losses, count + weights
     return total / count
+
+
+def _of_held(job: Job, group: StepRows) -> tuple[float, float]:
+    """Of held-out rows, by their places: what another rank is asked for names its own rows."""
+    assert job.held is not None
+    return _loss_and_weight(job, job.held, group)
 
 
 @torch.no_grad()
