@@ -14,8 +14,9 @@ from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import decode
+from tunesmith.generation.answer_text import cut_at_stop
 from tunesmith.generation.decoder import Prompt
-from tunesmith.generation.loop import cut_at_stop, generate
+from tunesmith.generation.loop import generate
 from tunesmith.generation.sampling import Sampling
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.precision import DtypeChoice
