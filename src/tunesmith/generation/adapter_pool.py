@@ -27,9 +27,14 @@ class AdapterPool:
         root: Path | None,
         most: int,
         forget: Callable[[str], object],
+        force: bool = False,
     ) -> None:
-        """Raises AdapterError for a name that no request could give."""
+        """``force`` is that of ``Adapters.load``, for ``named``.
+
+        Raises AdapterError for a name that no request could give.
+        """
         self._adapters, self._most, self._forget = adapters, most, forget
+        self._forced = frozenset(named) if force else frozenset[str]()
         self.root = None if root is None else root.expanduser().resolve()
         self._named: dict[str, Path] = {}
         self._uses: dict[str, int] = {}  # of those that are attached; the least recently used first
@@ -115,7 +120,7 @@ class AdapterPool:
         if name not in self._uses:
             folder = self.folder(name)
             self._make_place()
-            self._adapters.load(folder, name=name)
+            self._adapters.load(folder, name=name, force=name in self._forced)
         self._uses[name] = self._uses.pop(name, 0) + 1
 
     def release(self, name: str) -> None:

@@ -112,11 +112,16 @@ def like_lengths(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[list[int
 
 def slots_of(engine: Engine, prompts: Sequence[Prompt], *, capacity: int) -> int:
     """How many of these prompts are answered at once, each with room for ``capacity`` positions."""
-    room = max(CACHE_BYTES, engine.model.get_memory_footprint() // CACHE_SHARE)
+    most = cache_room(engine) // engine.cache_bytes(capacity)
+    return max(1, min(len(prompts), SLOTS, most))
+
+
+def cache_room(engine: Engine) -> int:
+    """Bytes that keys and values may take, unless a user says otherwise."""
+    room: int = max(CACHE_BYTES, engine.model.get_memory_footprint() // CACHE_SHARE)
     if engine.device.type != "cpu" and (free := available_bytes(engine.device)) is not None:
         room = max(room, free // FREE_SHARE)  # of its own memory nothing else has need
-    most: int = room // engine.cache_bytes(capacity)
-    return max(1, min(len(prompts), SLOTS, most))
+    return room
 
 
 class _Queue:
