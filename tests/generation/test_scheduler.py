@@ -339,7 +339,7 @@ class Only:
     """Allows one token after another."""
 
     def __init__(self, *tokens):
-        self.left = list(tokens)
+        self.left, self.fault = list(tokens), None
 
     def allow(self, scores):
         allowed = torch.full_like(scores, -torch.inf)
@@ -348,6 +348,7 @@ class Only:
 
     def accept(self, token):
         assert token == self.left.pop(0)
+        self.fault = None if self.left else "no token is left"
 
 
 def test_a_constraint_rules_its_own_row_only():
@@ -355,7 +356,8 @@ def test_a_constraint_rules_its_own_row_only():
     bound = request([5, 9], limit=3, constraint=Only(11, 12, 13))
     free = request([5, 9], limit=3)
     answers = run(scheduler_of(engine), [bound, free])
-    assert answers[0].ids == (11, 12, 13)
+    assert answers[0].ids == (11, 12)
+    assert "no token is left" in answers[0].end.error.message
     assert answers[1].ids == alone(engine, free)
 
 

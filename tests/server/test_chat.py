@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 
+import jsonschema
 import openai
 import pytest
 
@@ -226,3 +227,36 @@ def test_an_answer_is_json(client):
     )
     assert raw.headers["content-type"] == "application/json"
     assert json.loads(raw.text)["choices"][0]["index"] == 0
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"intent": {"enum": ["refund", "order"]}, "count": {"type": "integer"}},
+    "required": ["intent", "count"],
+    "additionalProperties": False,
+}
+
+
+def test_an_answer_follows_a_schema(client):
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA, "strict": True}}
+    asked = {"temperature": 1.5, "n": 8, "max_tokens": 100, "seed": 1}
+    found = ask(client, response_format=form, **asked).choices
+    whole = [choice for choice in found if choice.finish_reason == "stop"]
+    assert whole
+    for choice in whole:
+        jsonschema.validate(json.loads(choice.message.content), SCHEMA)
+    (choice,) = ask(client, response_format={"type": "json_object"}).choices
+    assert choice.message.content.startswith("{")
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ({"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "no"}}}, "schema"),
+        ({"type": "json_schema"}, "which needs one"),
+        ({"type": "yaml"}, "must be"),
+    ],
+)
+def test_a_wrong_form_of_an_answer_is_refused(client, form, text):
+    with pytest.raises(openai.BadRequestError, match=text):
+        ask(client, response_format=form)

@@ -12,7 +12,12 @@ from tunesmith.generation.sampling import Sampling, choose_each
 
 
 class Constraint(Protocol):
-    """What an answer's next token may be, as a grammar allows."""
+    """What an answer's next token may be, as a grammar allows.
+
+    ``fault`` says why it can allow nothing any more; None: it can.
+    """
+
+    fault: str | None
 
     def allow(self, scores: Tensor) -> Tensor:
         """Scores [V] of which those that may not follow are -inf."""

@@ -284,6 +284,9 @@ class Scheduler:
         """Report a token; end the row where it is the last."""
         row = job.row
         row.token = token
+        if row.constraint is not None and row.constraint.fault is not None:
+            self._end(job, "error", _not_followed(row.constraint.fault))
+            return
         if token in self.stop_ids:
             self._end(job, "stop")
             return
@@ -318,6 +321,14 @@ def _no_memory(positions: int) -> MemoryRefusal:
     return MemoryRefusal(
         f"There is no memory for {positions:,} positions.",
         remedy="Shorten the prompt, or give the server more memory (--cache-gb).",
+    )
+
+
+def _not_followed(fault: str) -> DataError:
+    return DataError(
+        f"The answer cannot follow its schema any further: {fault}.",
+        remedy="Give a simpler one.",
+        code="schema",
     )
 
 

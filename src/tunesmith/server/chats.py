@@ -36,7 +36,15 @@ async def chat(service: Service, request: Request, body: ChatRequest) -> Respons
     asked = Asked(service, request, adapter)
     try:
         prompt = await service.served.chat_prompt(messages, adapter, tools)
-        asked.submit([prompt], body, limit=body.limit, top_scores=body.top_scores)
+        schema = body.schema_of_answer
+        bound = None if schema is None else await service.served.json_constraint(adapter, schema)
+        asked.submit(
+            [prompt],
+            body,
+            limit=body.limit,
+            top_scores=body.top_scores,
+            constrain=bound and bound.copy,
+        )
     except BaseException:
         asked.finish()
         raise

@@ -1,9 +1,11 @@
 """What a request may say: OpenAI's parameters. None that changes an answer is ignored."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 MAX_CHOICES = 16
 MAX_STOPS, MAX_STOP_CHARACTERS = 16, 1024
 MAX_TOP_SCORES = 20
@@ -85,12 +87,28 @@ class Generation(BaseModel):
         return self.stream_options is not None and self.stream_options.include_usage
 
 
+class NamedSchema(BaseModel):
+    """A JSON Schema; an answer follows it whether ``strict`` or not."""
+
+    model_config = STRICT
+    name: str
+    schema_: Json = Field(alias="schema")
+    description: str | None = None
+    strict: bool | None = None
+
+
 class ResponseFormat(BaseModel):
     """What form the answer has: text, a JSON object, or JSON of a schema."""
 
     model_config = STRICT
     type: Literal["text", "json_object", "json_schema"] = "text"
-    json_schema: Json | None = None
+    json_schema: NamedSchema | None = None
+
+    @model_validator(mode="after")
+    def _has_a_schema(self) -> "ResponseFormat":
+        if (self.json_schema is not None) != (self.type == "json_schema"):
+            raise ValueError("json_schema is for the type json_schema, which needs one")
+        return self
 
 
 class ChatRequest(Generation):
@@ -114,7 +132,17 @@ class ChatRequest(Generation):
             raise ValueError("tool_choice is for requests with tools")
         if self.tool_choice not in (None, "none", "auto"):
             raise ValueError("tool_choice must be none or auto: no call can be forced here")
+        if self.tools and self.schema_of_answer is not None:
+            raise ValueError("response_format and tools cannot be asked for together")
         return self
+
+    @property
+    def schema_of_answer(self) -> Mapping[str, Any] | None:
+        """The schema that an answer must follow; None: any text."""
+        asked = self.response_format
+        if asked is None or asked.type == "text":
+            return None
+        return ANY_OBJECT if asked.json_schema is None else asked.json_schema.schema_
 
     @property
     def limit(self) -> int | None:

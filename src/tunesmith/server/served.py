@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tunesmith.core.errors import AdapterError, DataError
 from tunesmith.data.rows import Message, Tool
@@ -12,6 +12,7 @@ from tunesmith.data.tokenizer import encode
 from tunesmith.generation.adapter_pool import AdapterPool
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.engine_thread import EngineThread
+from tunesmith.generation.json_constraint import JsonConstraint, JsonGrammars
 from tunesmith.generation.shared_base import SharedBase
 from tunesmith.models.names import portable_name
 
@@ -24,6 +25,7 @@ class ServedModels:
     def __init__(self, shared: SharedBase, pool: AdapterPool, thread: EngineThread) -> None:
         self.shared, self.pool, self.thread = shared, pool, thread
         self.name = portable_name(shared.loaded.base.name)
+        self._grammars = JsonGrammars(shared.loaded.base.stop_ids)
         # One at a time: a tokenizer is no safe thing to share.
         self._renderer = ThreadPoolExecutor(1, thread_name_prefix="render")
 
@@ -100,6 +102,13 @@ class ServedModels:
             ]
 
         return await self._render(render)
+
+    async def json_constraint(
+        self, adapter: str | None, schema: Mapping[str, Any]
+    ) -> JsonConstraint:
+        """What holds an answer to a schema; raises DataError as ``JsonGrammars.constraint``."""
+        tokenizer = self.shared.loaded.tokenizer(adapter)
+        return await self._render(lambda: self._grammars.constraint(tokenizer, schema))
 
     async def _render(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._renderer, function)
