@@ -363,3 +363,18 @@ def test_a_constraint_rules_its_own_row_only():
 
 def test_the_variants_that_are_mixed_exist():
     assert set(KINDS) <= set(VARIANTS)
+
+
+def test_decode_rows_see_keys_in_whole_lanes(monkeypatch):
+    """So that a 16-bit sum over them does not depend on the longest row beside it."""
+    seen, attention = [], torch.nn.functional.scaled_dot_product_attention
+
+    def noted(q, k, v, **options):
+        seen.append(k.shape[2])
+        return attention(q, k, v, **options)
+
+    monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", noted)
+    monkeypatch.setattr("tunesmith.generation.slot_memory.MIN_CAPACITY", 16)
+    engine = prepare_(tiny_model("llama"))
+    run(scheduler_of(engine), [request([5] * n, limit=9) for n in (3, 20, 41)])
+    assert set(seen) == {16, 32, 48, 64}
