@@ -94,6 +94,29 @@ def test_a_client_that_leaves_while_it_waits_for_a_whole_answer_frees_its_row(sl
     assert sum(len(pool.rows) for pool in scheduler_of(slow).memory.pools.values()) == 0
 
 
+def test_an_adapter_that_is_let_go_has_no_row_left(server, monkeypatch):
+    """Else the row would be kept under the name of an adapter that is on the base no more."""
+    served, kept = server._served, []
+    release = served.pool.release
+
+    def noted(name):
+        kept.append([job.row.prompt.adapter for job in scheduler_of(server).running])
+        release(name)
+
+    monkeypatch.setattr(served.pool, "release", noted)
+    options = {**LONG, "model": "mine", "max_tokens": 150}
+    stream = client_of(server).chat.completions.create(messages=ASK, stream=True, **options)
+    next(iter(stream))
+    stream.close()
+    until(lambda: kept)
+    assert kept == [[]]
+
+
+def test_more_answers_than_may_wait_are_refused_for_good(guarded):
+    with pytest.raises(openai.BadRequestError, match="3 answers are asked for at once"):
+        client_of(guarded, "secret-a").chat.completions.create(messages=ASK, n=3, **LONG)
+
+
 def test_too_many_requests_are_refused_with_a_time_to_try_again(slow):
     ann, bob = client_of(slow, "secret-a"), client_of(slow, "secret-b")
     streams = [ann.chat.completions.create(messages=ASK, stream=True, **LONG)]

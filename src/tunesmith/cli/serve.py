@@ -46,6 +46,12 @@ def serve(  # noqa: PLR0913  # one parameter for each flag
             help="Any adapter in it can be asked for by its folder's name, and is loaded then.",
         ),
     ] = None,
+    rag: Annotated[
+        str | None,
+        typer.Option(
+            "--rag", metavar="STORE", help="Documents: MODEL+rag answers from them, and cites them."
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="Others than 127.0.0.1 need API keys.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8000,
     api_keys: Annotated[
@@ -89,6 +95,7 @@ def serve(  # noqa: PLR0913  # one parameter for each flag
             model,
             adapters=adapters_of(adapter or []),
             adapter_folder=adapters,
+            rag=rag,
             host=host,
             port=port,
             api_keys=api_keys,

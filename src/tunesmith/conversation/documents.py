@@ -126,6 +126,10 @@ class Documents:
         if self.threshold is None:
             self.threshold = known_threshold(self._store.settings.embedding)
 
+    def refresh(self) -> None:
+        """Find what an index has written since the store was opened."""
+        self._store.refresh()
+
     def find(self, question: str) -> FoundPassages:
         """Passages for a question, best first.
 

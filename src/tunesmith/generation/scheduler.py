@@ -130,7 +130,7 @@ class Scheduler:
 
         False where there is nothing to do.
         """
-        self._drop()
+        self.drop()
         self._admit()
         try:
             self._read()
@@ -141,7 +141,7 @@ class Scheduler:
             self._retreat()
         return bool(self.running) or self.waiting > 0
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         """End what was cancelled or takes too long; its slot is free from now on."""
         with self._lock:
             for queue in (self._returned, *self._queues.values()):

@@ -12,6 +12,7 @@ from tunesmith import __version__
 from tunesmith.core.errors import AdapterError, TunesmithError
 from tunesmith.server.access import Gate, Keys
 from tunesmith.server.chats import chat
+from tunesmith.server.cited_chats import cited_chat
 from tunesmith.server.completions import complete
 from tunesmith.server.documents import Document
 from tunesmith.server.errors import ApiError, error_of_body, response_of
@@ -40,14 +41,19 @@ def make_app(
 
 
 def _generation_routes(app: FastAPI, service: Service) -> None:
+    served = service.served
+
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request, body: ChatRequest) -> Response:
         """Answer a conversation."""
-        return await chat(service, request, body)
+        answer = cited_chat if served.asks_documents(body.model) else chat
+        return await answer(service, request, body)
 
     @app.post("/v1/completions")
     async def completions(request: Request, body: CompletionRequest) -> Response:
         """Continue texts."""
+        if served.asks_documents(body.model):
+            raise ApiError("Answers from documents are for chats.", param="model")
         return await complete(service, request, body)
 
 
@@ -59,7 +65,7 @@ def _model_routes(app: FastAPI, served: ServedModels) -> None:
             "created": 0,
             "owned_by": "tunesmith",
             "root": served.name,
-            "parent": None if name == served.name else served.name,
+            "parent": served.parent(name),
             "max_model_len": served.context,
         }
 
@@ -83,11 +89,13 @@ def _adapter_routes(app: FastAPI, served: ServedModels) -> None:
         folder = served.pool.place_below_root(body.lora_path)
         if body.lora_name == served.name:
             raise ApiError("This is the base's name.", param="lora_name")
+        is_new = body.lora_name not in served.pool.names
         await served.between_steps(lambda: served.pool.add(body.lora_name, folder))
         try:
             served.release(await served.acquire(body.lora_name))
         except TunesmithError:
-            await served.between_steps(lambda: served.pool.remove(body.lora_name))
+            if is_new:
+                await served.between_steps(lambda: served.pool.remove(body.lora_name))
             raise
         return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 

@@ -1,6 +1,6 @@
 """POST /v1/chat/completions: a conversation, and what the model says next."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -51,7 +51,7 @@ async def chat(service: Service, request: Request, body: ChatRequest) -> Respons
     frame = chat_frame(body.model)
     scored = asked.decode if body.logprobs else None
     if body.stream:
-        pieces = _ChatPieces(frame, tools, scored)
+        pieces = ChatPieces(frame, tools, scored)
         return asked.stream(pieces, counts_usage=body.counts_usage)
 
     def document(found: list[ServedAnswer]) -> Document:
@@ -106,11 +106,20 @@ def _function(tool: Tool) -> Document:
     return function if isinstance(function, dict) else {}
 
 
-class _ChatPieces(Pieces):
-    """The stream of a chat. Where tools may be called, an answer comes when it is complete."""
+class ChatPieces(Pieces):
+    """The stream of a chat. Where tools may be called, an answer comes when it is complete.
 
-    def __init__(self, frame: Frame, tools: Sequence[Tool], scored: Decode | None) -> None:
-        self._frame, self._tools, self._scored = frame, tools, scored
+    ``more`` is what the last piece says of an answer.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        tools: Sequence[Tool],
+        scored: Decode | None,
+        more: Callable[[ServedAnswer], Document] = lambda _: {},
+    ) -> None:
+        self._frame, self._tools, self._scored, self._more = frame, tools, scored, more
 
     def first(self, count: int) -> Iterable[Document]:
         """Each answer's role."""
@@ -131,7 +140,8 @@ class _ChatPieces(Pieces):
         elif text or scores is not None:
             yield self._piece(number, {"content": text}, logprobs=scores)
         if is_end:
-            yield self._piece(number, {}, reason="tool_calls" if calls else so_far.reason)
+            reason = "tool_calls" if calls else so_far.reason
+            yield self._piece(number, self._more(so_far), reason=reason)
 
     def usage(self, document: Document) -> Document:
         """A piece without a choice."""

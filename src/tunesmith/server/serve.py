@@ -13,11 +13,13 @@ from tunesmith.api.show import Outcome
 from tunesmith.api.train import Run
 from tunesmith.core.errors import ModelError, UsageError
 from tunesmith.core.extras import require
+from tunesmith.core.numbers import pluralize
 
 if TYPE_CHECKING:
     import uvicorn
     from rich.console import Console
 
+    from tunesmith.conversation.documents import Documents
     from tunesmith.generation.shared_base import SharedBase
     from tunesmith.runs.locate import Located
     from tunesmith.server.access import Keys
@@ -115,7 +117,9 @@ class Server(Outcome):
     def show(self, console: "Console") -> None:
         """Print what it served."""
         counts = self._served.thread.scheduler.counts
-        console.print(f"{counts.finished:,} answers of {counts.made_tokens:,} tokens")
+        console.print(
+            f"{pluralize(counts.finished, 'answer')} of {pluralize(counts.made_tokens, 'token')}"
+        )
 
 
 def serve(  # noqa: PLR0913  # one keyword for each setting
@@ -123,6 +127,7 @@ def serve(  # noqa: PLR0913  # one keyword for each setting
     *,
     adapters: Mapping[str, AdapterGiven] | Sequence[AdapterGiven] = (),
     adapter_folder: str | Path | None = None,
+    rag: str | Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     api_keys: str | Path | None = None,
@@ -135,6 +140,7 @@ def serve(  # noqa: PLR0913  # one keyword for each setting
 
     ``model`` is a base or a run, which comes with its adapter; ``adapters`` further ones by name.
     Those in ``adapter_folder`` can be asked for by their folders' names, and are loaded then.
+    ``rag`` is a store of documents: each model answers from it by its name with `+rag` behind it.
     ``api_keys`` is a file of lines NAME:SHA256; keys are also read from TUNESMITH_API_KEYS, and any
     ``host`` but this machine's own needs some. ``port`` 0: a free one. Raises UsageError for a port
     that is taken or a host without keys, and what `load` raises.
@@ -154,6 +160,8 @@ def serve(  # noqa: PLR0913  # one keyword for each setting
         shared = _open(found, dtype=dtype, device=device)
         root = None if adapter_folder is None else Path(adapter_folder)
         served = _served(shared, folders, root, given, force=force)
+        if rag is not None:
+            served.documents = _documents(str(rag))
         below = _http(served, keys, given)
     except BaseException:
         sock.close()
@@ -215,6 +223,12 @@ def _open(found: "Located", *, dtype: str, device: str) -> "SharedBase":
         device=device,
         four_bit=found.four_bit,
     )
+
+
+def _documents(store: str) -> "Documents":
+    from tunesmith.conversation.documents import Documents
+
+    return Documents(store)
 
 
 def _served(

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from tunesmith.conversation.ask import AskSettings, sources_prompt
+from tunesmith.conversation.documents import Documents, FoundPassages
 from tunesmith.core.errors import AdapterError, DataError
 from tunesmith.data.rows import Message, Tool
 from tunesmith.data.tokenizer import encode
@@ -15,15 +17,27 @@ from tunesmith.generation.engine_thread import EngineThread
 from tunesmith.generation.json_constraint import JsonConstraint, JsonGrammars
 from tunesmith.generation.shared_base import SharedBase
 from tunesmith.models.names import portable_name
+from tunesmith.retrieval.prompt import RagPrompt
 
 T = TypeVar("T")
+SOURCES = "+rag"  # behind a model's name
 
 
 class ServedModels:
-    """The models that a request can name: the base by its ``name``, and each adapter."""
+    """The models that a request can name: the base by its ``name``, and each adapter.
 
-    def __init__(self, shared: SharedBase, pool: AdapterPool, thread: EngineThread) -> None:
+    With ``documents`` each answers from them too, by its name with ``SOURCES`` behind it.
+    """
+
+    def __init__(
+        self,
+        shared: SharedBase,
+        pool: AdapterPool,
+        thread: EngineThread,
+        documents: Documents | None = None,
+    ) -> None:
         self.shared, self.pool, self.thread = shared, pool, thread
+        self.documents = documents
         self.name = portable_name(shared.loaded.base.name)
         self._grammars = JsonGrammars(shared.loaded.base.stop_ids)
         # One at a time: a tokenizer is no safe thing to share.
@@ -32,7 +46,18 @@ class ServedModels:
     @property
     def names(self) -> tuple[str, ...]:
         """The base's name, then those of the adapters."""
-        return (self.name, *self.pool.names)
+        plain = (self.name, *self.pool.names)
+        return plain if self.documents is None else (*plain, *(name + SOURCES for name in plain))
+
+    def asks_documents(self, model: str) -> bool:
+        """Whether a model's name asks for answers from the documents."""
+        return self.documents is not None and model.endswith(SOURCES)
+
+    def parent(self, model: str) -> str | None:
+        """What a model is made of; None for the base."""
+        if self.asks_documents(model):
+            return model.removesuffix(SOURCES)
+        return None if model == self.name else self.name
 
     @property
     def context(self) -> int:
@@ -48,6 +73,8 @@ class ServedModels:
 
         Raises AdapterError as ``AdapterPool.acquire`` does; no message names a place here.
         """
+        if self.asks_documents(model):
+            model = model.removesuffix(SOURCES)
         if model == self.name:
             return None
         try:
@@ -72,9 +99,15 @@ class ServedModels:
         return text
 
     def release(self, adapter: str | None) -> None:
-        """One request less needs an adapter."""
-        if adapter is not None:
-            self.thread.call(lambda: self.pool.release(adapter))
+        """One request less needs an adapter; rows of it that were cancelled are freed before."""
+        if adapter is None:
+            return
+
+        def let_go() -> None:
+            self.thread.scheduler.drop()
+            self.pool.release(adapter)
+
+        self.thread.call(let_go)
 
     async def chat_prompt(
         self, messages: Sequence[Message], adapter: str | None, tools: Sequence[Tool]
@@ -102,6 +135,32 @@ class ServedModels:
             ]
 
         return await self._render(render)
+
+    async def find(self, question: str) -> FoundPassages:
+        """What the documents, as they are now, have for a question; raises RagError, UsageError."""
+        documents = self.documents
+        assert documents is not None
+
+        def look() -> FoundPassages:
+            documents.refresh()
+            return documents.find(question)
+
+        return await self._render(look)
+
+    async def cited_prompt(
+        self, found: FoundPassages, adapter: str | None, *, max_tokens: int
+    ) -> tuple[Prompt, RagPrompt]:
+        """A question with its sources as the model reads it; RagError where it does not fit."""
+        tokenizer = self.shared.loaded.tokenizer(adapter)
+        room = self.context - self.shared.loaded.engine.prefix_length(adapter) - max_tokens
+        limit = min(AskSettings().prompt_tokens, room)
+
+        def make() -> tuple[Prompt, RagPrompt]:
+            prompts = sources_prompt(tokenizer, max_tokens=limit)
+            cited = prompts(found.question, found.passages)
+            return self.shared.prompt(prompts.messages(cited), adapter), cited
+
+        return await self._render(make)
 
     async def json_constraint(
         self, adapter: str | None, schema: Mapping[str, Any]

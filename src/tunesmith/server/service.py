@@ -17,7 +17,7 @@ from tunesmith.generation.running import Constraint
 from tunesmith.generation.sampling import Sampling
 from tunesmith.server.answers import AnswerStream, ClientLeft, Event, ServedAnswer, collect
 from tunesmith.server.documents import Document, event_of, usage_of
-from tunesmith.server.errors import document_of
+from tunesmith.server.errors import ApiError, document_of
 from tunesmith.server.metrics import Metrics, Watch
 from tunesmith.server.protocol import Generation
 from tunesmith.server.served import ServedModels
@@ -89,6 +89,9 @@ class Asked:
         ]
         self.prompt_tokens = sum(len(prompt.ids) for prompt in prompts)
         self.count = len(requests)
+        most = self.service.served.thread.scheduler.limits.waiting
+        if self.count > most:
+            raise ApiError(f"{self.count:,} answers are asked for at once, and {most:,} may be.")
         self.answers.submit(requests)
 
     async def whole(self, make: Callable[[list[ServedAnswer]], Document]) -> Response:
