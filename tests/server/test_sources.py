@@ -1,5 +1,6 @@
 """`MODEL+rag` answers from documents as `rag ask` does, cites them, and sees what was edited."""
 
+import numpy as np
 import openai
 import pytest
 
@@ -106,3 +107,19 @@ def test_citations_have_their_places():
         (4, 7, "a.txt"),
         (13, 19, "b.pdf, page 3"),
     ]
+
+
+def test_texts_are_embedded_as_documents_are(place):
+    root, client, _ = place
+    texts = ["the amber room", "birch"]
+    expected = ToyEmbedder(root / "toy").embed(texts)
+    for form in ({}, {"encoding_format": "float"}):  # unless told, the client asks for base64
+        found = client.embeddings.create(model="toy", input=texts, **form)
+        assert np.allclose([each.embedding for each in found.data], expected)
+        assert found.usage.prompt_tokens == 4
+    assert len(client.embeddings.create(model="toy", input="one").data) == 1
+    with pytest.raises(openai.NotFoundError, match="There is toy"):
+        client.embeddings.create(model="base", input="x")
+    for wrong in ("", ["x", ""], ["x"] * 257):
+        with pytest.raises(openai.BadRequestError, match="input"):
+            client.embeddings.create(model="toy", input=wrong)

@@ -103,7 +103,7 @@ class JsonGrammars:
             from llguidance.hf import from_tokenizer
 
             try:
-                read = from_tokenizer(tokenizer, eos_token=self._stop_ids)  # type: ignore[arg-type]
+                read = from_tokenizer(tokenizer, eos_token=self._stop_ids)
             except ValueError as error:
                 raise DataError(
                     f"The model's tokenizer cannot be held to a schema: {error}.",

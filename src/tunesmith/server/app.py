@@ -15,9 +15,16 @@ from tunesmith.server.chats import chat
 from tunesmith.server.cited_chats import cited_chat
 from tunesmith.server.completions import complete
 from tunesmith.server.documents import Document
-from tunesmith.server.errors import ApiError, error_of_body, response_of
+from tunesmith.server.embeddings import embed
+from tunesmith.server.errors import DOCUMENTED, ApiError, error_of_body, response_of
 from tunesmith.server.metrics import Counting, Metrics
-from tunesmith.server.protocol import ChatRequest, CompletionRequest, LoadRequest, UnloadRequest
+from tunesmith.server.protocol import (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    LoadRequest,
+    UnloadRequest,
+)
 from tunesmith.server.served import ServedModels
 from tunesmith.server.service import Service
 
@@ -28,7 +35,13 @@ def make_app(
     served: ServedModels, *, keys: Keys, max_body_bytes: int, request_seconds: float | None
 ) -> FastAPI:
     """The application; whoever runs it closes ``served``."""
-    app = FastAPI(title="Tunesmith", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Tunesmith",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        responses=DOCUMENTED,
+    )
     service = Service(served, Metrics(served), request_seconds)
     app.add_middleware(Gate, keys=keys, max_body_bytes=max_body_bytes)
     app.add_middleware(Counting, metrics=service.metrics)  # the outermost, which counts refusals
@@ -55,6 +68,11 @@ def _generation_routes(app: FastAPI, service: Service) -> None:
         if served.asks_documents(body.model):
             raise ApiError("Answers from documents are for chats.", param="model")
         return await complete(service, request, body)
+
+    @app.post("/v1/embeddings")
+    async def embeddings(body: EmbeddingRequest) -> Document:
+        """Vectors of texts."""
+        return await embed(served, body)
 
 
 def _model_routes(app: FastAPI, served: ServedModels) -> None:

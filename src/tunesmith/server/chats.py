@@ -43,7 +43,7 @@ async def chat(service: Service, request: Request, body: ChatRequest) -> Respons
             body,
             limit=body.limit,
             top_scores=body.top_scores,
-            constrain=bound and bound.copy,
+            constrain=None if bound is None else bound.copy,
         )
     except BaseException:
         asked.finish()

@@ -11,7 +11,7 @@ from tunesmith.conversation.documents import FoundPassages
 from tunesmith.data.rows import Message
 from tunesmith.generation.request import AnswerEnd, MadeToken
 from tunesmith.retrieval.prompt import CITATION, CitedSource, refusal_for
-from tunesmith.server.answers import ServedAnswer
+from tunesmith.server.answers import Event, ServedAnswer
 from tunesmith.server.chats import ChatPieces, read_messages
 from tunesmith.server.documents import Document, chat_choice, chat_frame, event_of, usage_of
 from tunesmith.server.errors import ApiError
@@ -87,7 +87,7 @@ def _refusal(body: ChatRequest, found: FoundPassages) -> Response:
     """Too little was found: no model is asked."""
     frame, answer = chat_frame(body.model), ServedAnswer()
     text = refusal_for(found.question)
-    events = [MadeToken(0, text), AnswerEnd("stop")]
+    events: list[Event] = [MadeToken(0, text), AnswerEnd("stop")]
     if not body.stream:
         answer.text, answer.reason = text, "stop"
         whole = frame.whole([chat_choice(0, answer, (), None)], usage_of(0, []))

@@ -16,11 +16,18 @@ from tunesmith.core.errors import (
     UsageError,
 )
 from tunesmith.generation.request import Busy
-from tunesmith.server.protocol import ChatRequest, CompletionRequest, LoadRequest, UnloadRequest
+from tunesmith.server.protocol import (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    LoadRequest,
+    UnloadRequest,
+)
 
 BODIES: Mapping[str, type[BaseModel]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": CompletionRequest,
+    "/v1/embeddings": EmbeddingRequest,
     "/v1/load_lora_adapter": LoadRequest,
     "/v1/unload_lora_adapter": UnloadRequest,
 }
@@ -49,6 +56,28 @@ STATUS_OF_CODE = {
 }
 CODES = {"too_long": "context_length_exceeded", "unknown": "model_not_found"}
 RETRY_SECONDS = 5
+
+
+class ErrorText(BaseModel):
+    """What is wrong: ``param`` is the key of the request that is at fault, if one is."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorDocument(BaseModel):
+    """The body of every refusal."""
+
+    error: ErrorText
+
+
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorDocument, "description": kind.replace("_", " ")}
+    for status, kind in {**TYPES, 408: "timeout_error", 500: "server_error"}.items()
+}
+"""What any route may answer, for the OpenAPI document."""
 
 
 class ApiError(TunesmithError):

@@ -1,7 +1,7 @@
 """What a request may say: OpenAI's parameters. None that changes an answer is ignored."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -10,6 +10,7 @@ MAX_CHOICES = 16
 MAX_STOPS, MAX_STOP_CHARACTERS = 16, 1024
 MAX_TOP_SCORES = 20
 MAX_PROMPTS = 64
+MAX_TEXTS = 256  # that are embedded in one request
 
 Json = dict[str, Any]  # as a client wrote it
 Stop = str | list[str] | None
@@ -180,6 +181,29 @@ class CompletionRequest(Generation):
         if isinstance(self.prompt[0], int):
             return [self.prompt]
         return list(self.prompt)
+
+
+class EmbeddingRequest(BaseModel):
+    """POST /v1/embeddings."""
+
+    model_config = STRICT
+    model: str
+    input: str | Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)]
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+    user: str | None = None
+
+    @field_validator("dimensions")
+    @classmethod
+    def _of_the_model(cls, value: int | None) -> int | None:
+        if value is not None:
+            raise ValueError("is not supported: the model has its own width")
+        return value
+
+    @property
+    def texts(self) -> list[str]:
+        """What is to be embedded."""
+        return [self.input] if isinstance(self.input, str) else self.input
 
 
 class LoadRequest(BaseModel):

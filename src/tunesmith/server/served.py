@@ -113,7 +113,7 @@ class ServedModels:
         self, messages: Sequence[Message], adapter: str | None, tools: Sequence[Tool]
     ) -> Prompt:
         """A conversation as the model reads it; raises DataError as ``SharedBase.prompt``."""
-        return await self._render(lambda: self.shared.prompt(messages, adapter, tools=tools))
+        return await self.rendered(lambda: self.shared.prompt(messages, adapter, tools=tools))
 
     async def text_prompts(
         self, prompts: Sequence[str | list[int]], adapter: str | None
@@ -134,7 +134,7 @@ class ServedModels:
                 for p in prompts
             ]
 
-        return await self._render(render)
+        return await self.rendered(render)
 
     async def find(self, question: str) -> FoundPassages:
         """What the documents, as they are now, have for a question; raises RagError, UsageError."""
@@ -145,7 +145,7 @@ class ServedModels:
             documents.refresh()
             return documents.find(question)
 
-        return await self._render(look)
+        return await self.rendered(look)
 
     async def cited_prompt(
         self, found: FoundPassages, adapter: str | None, *, max_tokens: int
@@ -160,16 +160,17 @@ class ServedModels:
             cited = prompts(found.question, found.passages)
             return self.shared.prompt(prompts.messages(cited), adapter), cited
 
-        return await self._render(make)
+        return await self.rendered(make)
 
     async def json_constraint(
         self, adapter: str | None, schema: Mapping[str, Any]
     ) -> JsonConstraint:
         """What holds an answer to a schema; raises DataError as ``JsonGrammars.constraint``."""
         tokenizer = self.shared.loaded.tokenizer(adapter)
-        return await self._render(lambda: self._grammars.constraint(tokenizer, schema))
+        return await self.rendered(lambda: self._grammars.constraint(tokenizer, schema))
 
-    async def _render(self, function: Callable[[], T]) -> T:
+    async def rendered(self, function: Callable[[], T]) -> T:
+        """What a function returns that uses a tokenizer or an embedding model."""
         return await asyncio.get_running_loop().run_in_executor(self._renderer, function)
 
     def close(self) -> None:
