@@ -90,7 +90,9 @@ def test_sampling_is_the_seeds_and_does_not_depend_on_neighbours():
 
 def test_the_coldest_draw_is_the_likeliest_token():
     scores = torch.tensor([1.0, 3.0, 2.0])
-    assert choose(scores, Sampling(temperature=1e-38), generator_of(0, 0)) == 1
+    for cold in (Sampling(temperature=1e-36), Sampling(temperature=5e-324)):
+        assert choose(scores, cold, generator_of(0, 0)) == 1
+    assert choose(scores, Sampling(temperature=1.0, top_p=5e-324), generator_of(0, 0)) == 1
 
 
 def test_top_p_keeps_the_smallest_set_that_reaches_it():

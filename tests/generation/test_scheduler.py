@@ -378,3 +378,19 @@ def test_decode_rows_see_keys_in_whole_lanes(monkeypatch):
     engine = prepare_(tiny_model("llama"))
     run(scheduler_of(engine), [request([5] * n, limit=9) for n in (3, 20, 41)])
     assert set(seen) == {16, 32, 48, 64}
+
+
+def test_a_row_without_a_distribution_ends_and_the_others_are_answered(monkeypatch):
+    engine = prepare_(tiny_model("llama"))
+    warm = [request([5, 9, i], temperature=1.0, seed=i) for i in (3, 4, 5)]
+    scores, broken = Engine.scores, []
+
+    def damaged(engine, hidden, adapters):
+        found = scores(engine, hidden, adapters)
+        if len(found) == 3 and not broken:
+            broken.append(found[1].fill_(torch.nan))
+        return found
+
+    monkeypatch.setattr(Engine, "scores", damaged)
+    answers = run(scheduler_of(engine), warm)
+    assert [answer.end.reason for answer in answers] == ["length", "error", "length"]

@@ -46,7 +46,7 @@ class _Rules:
 
     def generator(self, prompt: Prompt, row: int) -> torch.Generator | None:
         """A row's random numbers, if it draws any."""
-        if self.sampling.temperature == 0:
+        if self.sampling.is_greedy:
             return None
         return generator_of(self.seed, row if prompt.draw is None else prompt.draw)
 

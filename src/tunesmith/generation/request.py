@@ -98,7 +98,7 @@ def job_of(request: AnswerRequest, listener: Listener) -> AnswerJob:
     """A new job."""
     prompt, sampling = request.prompt, request.sampling
     generator = None
-    if sampling.temperature:
+    if not sampling.is_greedy:
         generator = generator_of(request.seed, prompt.draw or 0)
     row = Running(prompt, sampling, generator, request.constraint)
     return AnswerJob(request, listener, row, StoppingText(request.decode, sampling.stop))

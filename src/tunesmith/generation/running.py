@@ -128,6 +128,6 @@ def _alike(rows: Sequence[Running]) -> list[list[int]]:
     groups: dict[tuple[float, float], list[int]] = {}
     for i, row in enumerate(rows):
         sampling = row.sampling
-        top_p = sampling.top_p if sampling.temperature else 1.0
+        top_p = 1.0 if sampling.is_greedy else sampling.top_p
         groups.setdefault((sampling.temperature, top_p), []).append(i)
     return list(groups.values())

@@ -274,11 +274,26 @@ class Scheduler:
         logger.warning("out of memory: keys and values get %d bytes now", self.memory.budget)
 
     def _choose(self, jobs: list[AnswerJob], scores: Tensor) -> None:
-        chosen = choose_tokens(scores, [job.row for job in jobs])
+        try:
+            chosen = choose_tokens(scores, [job.row for job in jobs])
+        except Exception as error:
+            if has_run_out(error):
+                raise
+            self._choose_apart(jobs, scores)
+            return
         wanted = [i for i, job in enumerate(jobs) if job.request.top_scores is not None]
         found = {i: _score(scores[i], chosen[i], jobs[i].request.top_scores or 0) for i in wanted}
         for i, (job, token) in enumerate(zip(jobs, chosen, strict=True)):
             self._take(job, token, found.get(i))
+
+    def _choose_apart(self, jobs: list[AnswerJob], scores: Tensor) -> None:
+        """One row's scores hold no distribution, such as NaN: the others are answered."""
+        if len(jobs) == 1:
+            logger.error("no token can be chosen from a row's scores; its request ends")
+            self._end(jobs[0], "error", _no_token())
+            return
+        for i, job in enumerate(jobs):
+            self._choose([job], scores[i : i + 1])
 
     def _take(self, job: AnswerJob, token: int, score: TokenScore | None) -> None:
         """Report a token; end the row where it is the last."""
@@ -321,6 +336,12 @@ def _no_memory(positions: int) -> MemoryRefusal:
     return MemoryRefusal(
         f"There is no memory for {positions:,} positions.",
         remedy="Shorten the prompt, or give the server more memory (--cache-gb).",
+    )
+
+
+def _no_token() -> TunesmithError:
+    return TunesmithError(
+        "The model's scores hold no distribution.", remedy="Try it in another dtype.", code="scores"
     )
 
 
