@@ -43,9 +43,9 @@ def serving(root):
     """Makes servers over the base; they stop at the end."""
     servers = []
 
-    def start(**options):
+    def start(base=root / "base", **options):
         values = {"port": 0, "dtype": "float32", "device": "cpu", **options}
-        servers.append(ts.serve(str(root / "base"), **values))
+        servers.append(ts.serve(str(base), **values))
         return servers[-1]
 
     yield start

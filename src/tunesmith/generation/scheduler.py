@@ -270,7 +270,7 @@ class Scheduler:
         self.memory.clear()
         release(self.engine.device)
         half = min(self.memory.budget, used) // 2
-        self.memory.budget = max(half, self.engine.cache_bytes(largest))
+        self.memory.budget = max(half, self.memory.size(largest))
         logger.warning("out of memory: keys and values get %d bytes now", self.memory.budget)
 
     def _choose(self, jobs: list[AnswerJob], scores: Tensor) -> None:

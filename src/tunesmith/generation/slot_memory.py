@@ -36,22 +36,28 @@ class SlotMemory:
         self.engine, self.budget = engine, budget
         self.pools: dict[int, SlotPool] = {}
         self.kept: list[_KeptText] = []  # the least recently used first
+        self._fixed = engine.cache_bytes(0)  # of a slot, whatever its length
+        self._per_position = engine.cache_bytes(1) - self._fixed
         low, high = min(MIN_CAPACITY, context), context
-        if engine.cache_bytes(low) > budget:
+        if self.size(low) > budget:
             raise ValueError(
-                f"{budget:,} bytes are less than {low} positions take: {engine.cache_bytes(low):,}"
+                f"{budget:,} bytes are less than {low} positions take: {self.size(low):,}"
             )
         while low < high:
             middle = (low + high + 1) // 2
-            fits = engine.cache_bytes(middle) <= budget
+            fits = self.size(middle) <= budget
             low, high = (middle, high) if fits else (low, middle - 1)
         self.longest = low
+
+    def size(self, capacity: int) -> int:
+        """Bytes of a slot of ``capacity`` positions."""
+        return self._fixed + self._per_position * capacity
 
     @property
     def used(self) -> int:
         """Bytes of all slots, free ones included, and of what is kept."""
         pools = (*self.pools.values(), *(text.pool for text in self.kept))
-        return sum(pool.slots * self.engine.cache_bytes(pool.capacity) for pool in pools)
+        return sum(pool.slots * self.size(pool.capacity) for pool in pools)
 
     def place(self, row: Running, positions: int) -> bool:
         """Give a row a slot for so many positions or more; False where there is no room."""
@@ -69,7 +75,7 @@ class SlotMemory:
 
     def _widen(self, pool: SlotPool) -> bool:
         """Double the slots of a pool, or add as many as there is room for."""
-        size = self.engine.cache_bytes(pool.capacity)
+        size = self.size(pool.capacity)
         more = max(1, min(pool.slots, (self.budget - self.used) // size))
         if not self._make_room(more * size, spare=pool):
             return False
@@ -121,7 +127,7 @@ class SlotMemory:
                 self.kept.remove(each)
         while len(self.kept) >= MAX_KEPT:
             self.kept.pop(0)
-        if self._make_room(self.engine.cache_bytes(length)):
+        if self._make_room(self.size(length)):
             pool = SlotPool(self.engine, slots=1, capacity=length)
             row.pool.decoder.move(row.slot, 0, other=pool.decoder)
             self.kept.append(_KeptText(adapter, ids, pool))
