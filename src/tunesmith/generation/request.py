@@ -4,7 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tunesmith.core.errors import TunesmithError
+import torch
+from torch import Tensor
+
+from tunesmith.core.errors import DataError, MemoryRefusal, TunesmithError
 from tunesmith.generation.answer_text import Decode, StoppingText
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.running import Constraint, Running
@@ -102,3 +105,35 @@ def job_of(request: AnswerRequest, listener: Listener) -> AnswerJob:
         generator = generator_of(request.seed, prompt.draw or 0)
     row = Running(prompt, sampling, generator, request.constraint)
     return AnswerJob(request, listener, row, StoppingText(request.decode, sampling.stop))
+
+
+def no_memory(positions: int) -> MemoryRefusal:
+    """A row's text does not fit, even alone."""
+    return MemoryRefusal(
+        f"There is no memory for {positions:,} positions.",
+        remedy="Shorten the prompt, or give the server more memory (--cache-gb).",
+    )
+
+
+def no_token() -> TunesmithError:
+    """Nothing can be chosen from a row's scores."""
+    return TunesmithError(
+        "The model's scores hold no distribution.", remedy="Try it in another dtype.", code="scores"
+    )
+
+
+def not_followed(fault: str) -> DataError:
+    """A row's constraint allows nothing any more."""
+    return DataError(
+        f"The answer cannot follow its schema any further: {fault}.",
+        remedy="Give a simpler one.",
+        code="schema",
+    )
+
+
+def score_of(scores: Tensor, token: int, top: int) -> TokenScore:
+    """The log-probability of a token by scores [V], whatever it was drawn by."""
+    logs = torch.log_softmax(scores.float(), -1)
+    values, tokens = logs.topk(min(top, len(logs)))
+    pairs = zip(tokens.tolist(), values.tolist(), strict=True)
+    return TokenScore(float(logs[token]), tuple(pairs))

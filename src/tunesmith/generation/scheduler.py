@@ -12,10 +12,9 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from tunesmith.core.errors import DataError, MemoryRefusal, TunesmithError
+from tunesmith.core.errors import DataError, TunesmithError
 from tunesmith.core.numbers import pluralize
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.memory import has_run_out, release
@@ -29,6 +28,10 @@ from tunesmith.generation.request import (
     MadeToken,
     TokenScore,
     job_of,
+    no_memory,
+    no_token,
+    not_followed,
+    score_of,
 )
 from tunesmith.generation.running import choose_tokens, step_rows
 from tunesmith.generation.slot_memory import SlotMemory
@@ -160,7 +163,7 @@ class Scheduler:
                 if self.running:
                     self._returned.appendleft(job)
                 else:
-                    job.listener(AnswerEnd("error", error=_no_memory(needed)))
+                    job.listener(AnswerEnd("error", error=no_memory(needed)))
                 return
             self.running.append(job)
             job.started = time.monotonic()
@@ -264,7 +267,7 @@ class Scheduler:
         """
         used, largest = self.memory.used, max(self.memory.pools, default=0)
         if len(self.running) == 1:
-            self._end(self.running[0], "error", _no_memory(largest))
+            self._end(self.running[0], "error", no_memory(largest))
         for job in reversed([*self.running]):
             self._put_back(job)
         self.memory.clear()
@@ -282,7 +285,7 @@ class Scheduler:
             self._choose_apart(jobs, scores)
             return
         wanted = [i for i, job in enumerate(jobs) if job.request.top_scores is not None]
-        found = {i: _score(scores[i], chosen[i], jobs[i].request.top_scores or 0) for i in wanted}
+        found = {i: score_of(scores[i], chosen[i], jobs[i].request.top_scores or 0) for i in wanted}
         for i, (job, token) in enumerate(zip(jobs, chosen, strict=True)):
             self._take(job, token, found.get(i))
 
@@ -290,7 +293,7 @@ class Scheduler:
         """One row's scores hold no distribution, such as NaN: the others are answered."""
         if len(jobs) == 1:
             logger.error("no token can be chosen from a row's scores; its request ends")
-            self._end(jobs[0], "error", _no_token())
+            self._end(jobs[0], "error", no_token())
             return
         for i, job in enumerate(jobs):
             self._choose([job], scores[i : i + 1])
@@ -300,7 +303,7 @@ class Scheduler:
         row = job.row
         row.token = token
         if row.constraint is not None and row.constraint.fault is not None:
-            self._end(job, "error", _not_followed(row.constraint.fault))
+            self._end(job, "error", not_followed(row.constraint.fault))
             return
         if token in self.stop_ids:
             self._end(job, "stop")
@@ -330,32 +333,3 @@ class Scheduler:
         self.memory.clear()
         while (waiting := self._next()) is not None:
             waiting.listener(AnswerEnd("error", error=error))
-
-
-def _no_memory(positions: int) -> MemoryRefusal:
-    return MemoryRefusal(
-        f"There is no memory for {positions:,} positions.",
-        remedy="Shorten the prompt, or give the server more memory (--cache-gb).",
-    )
-
-
-def _no_token() -> TunesmithError:
-    return TunesmithError(
-        "The model's scores hold no distribution.", remedy="Try it in another dtype.", code="scores"
-    )
-
-
-def _not_followed(fault: str) -> DataError:
-    return DataError(
-        f"The answer cannot follow its schema any further: {fault}.",
-        remedy="Give a simpler one.",
-        code="schema",
-    )
-
-
-def _score(scores: Tensor, token: int, top: int) -> TokenScore:
-    """The log-probability of a token by scores [V], whatever it was drawn by."""
-    logs = torch.log_softmax(scores.float(), -1)
-    values, tokens = logs.topk(min(top, len(logs)))
-    pairs = zip(tokens.tolist(), values.tolist(), strict=True)
-    return TokenScore(float(logs[token]), tuple(pairs))
