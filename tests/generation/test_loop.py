@@ -293,10 +293,10 @@ def test_long_prompts_do_not_take_room_for_short_ones(monkeypatch):
 
     monkeypatch.setattr(Engine, "cache", noted)
     monkeypatch.setattr("tunesmith.generation.loop.BEGIN_TOKENS", 10_000)
-    monkeypatch.setattr("tunesmith.generation.loop.CACHE_BYTES", 2 * engine.cache_bytes(816))
+    monkeypatch.setattr("tunesmith.generation.loop.CACHE_BYTES", 2 * engine.cache_bytes(809))
     monkeypatch.setattr("tunesmith.generation.loop.CACHE_SHARE", 1 << 40)
     answers(engine, prompts)
-    assert made == [(2, 16), (2, 816), (1, 912)]
+    assert made == [(2, 16), (2, 809), (1, 909)]
 
 
 def test_it_can_be_cancelled_between_two_steps_before_any_answer_ends():

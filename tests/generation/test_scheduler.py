@@ -365,21 +365,6 @@ def test_the_variants_that_are_mixed_exist():
     assert set(KINDS) <= set(VARIANTS)
 
 
-def test_decode_rows_see_keys_in_whole_lanes(monkeypatch):
-    """So that a 16-bit sum over them does not depend on the longest row beside it."""
-    seen, attention = [], torch.nn.functional.scaled_dot_product_attention
-
-    def noted(q, k, v, **options):
-        seen.append(k.shape[2])
-        return attention(q, k, v, **options)
-
-    monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", noted)
-    monkeypatch.setattr("tunesmith.generation.slot_memory.MIN_CAPACITY", 16)
-    engine = prepare_(tiny_model("llama"))
-    run(scheduler_of(engine), [request([5] * n, limit=9) for n in (3, 20, 41)])
-    assert set(seen) == {16, 32, 48, 64}
-
-
 def test_a_row_without_a_distribution_ends_and_the_others_are_answered(monkeypatch):
     engine = prepare_(tiny_model("llama"))
     warm = [request([5, 9, i], temperature=1.0, seed=i) for i in (3, 4, 5)]

@@ -12,15 +12,6 @@ from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import KeyValueCache
 from tunesmith.engine.device import send
 
-# Rows see keys up to a multiple of it, so that a sum over keys has the same lanes whichever rows
-# are beside it: on a CPU a row's 16-bit answer is then the one that it is alone (docs/log.md).
-LANES = 16
-
-
-def in_lanes(positions: int) -> int:
-    """The same number of positions or a few more: a whole number of lanes."""
-    return -(-positions // LANES) * LANES
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
@@ -75,9 +66,8 @@ def _slot_rows(
     if longest > cache.capacity:
         raise IndexError(f"position {longest} is beyond the cache's {cache.capacity}")
     low = 0 if rule.window is None else max(0, int(past.min()) + 1 - rule.window)
-    low, high = low // LANES * LANES, min(in_lanes(longest), cache.capacity)
     at, order, before = send([torch.tensor(slots), torch.tensor(numbers), past], like.device)
-    index = torch.arange(low, high, device=like.device)[None]
+    index = torch.arange(low, longest, device=like.device)[None]
     hidden = index > before[:, None]  # [n, keys]
     if rule.window is not None:
         hidden |= before[:, None] - index >= rule.window
@@ -88,7 +78,7 @@ def _slot_rows(
         slots=at,
         past=before,
         which=slice(count) if slots == list(range(count)) else at,
-        seen=slice(low, high),
+        seen=slice(low, longest),
         bias=bias.masked_fill_(hidden, -torch.inf)[:, None, None],
     )
 

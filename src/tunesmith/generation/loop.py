@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tunesmith.engine.decode import in_lanes
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.memory import available_bytes
 from tunesmith.generation.answer_text import Decode
@@ -138,7 +137,6 @@ class _Queue:
         self.ranks = _ranks(prompts[row] for row in rows)
         self.waiting = deque(sorted(self.numbers, key=self._rank))
         capacity = max(_length(engine, prompts[r]) + rules.limit(prompts[r]) for r in rows)
-        capacity = in_lanes(capacity)
         slots = slots_of(engine, [prompts[r] for r in rows], capacity=capacity)
         self.pool = SlotPool(engine, slots=slots, capacity=capacity)
         self._begin()

@@ -78,7 +78,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Gate:
+class AccessGate:
     """Refuses what may not come in: the first thing that a request meets.
 
     Without keys only pages and programs of this machine may ask, by one of its own names: a web

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from tunesmith import __version__
 from tunesmith.core.errors import AdapterError, TunesmithError
-from tunesmith.server.access import Gate, Keys
+from tunesmith.server.access import AccessGate, Keys
 from tunesmith.server.chats import chat
 from tunesmith.server.cited_chats import cited_chat
 from tunesmith.server.completions import complete
@@ -43,7 +43,7 @@ def make_app(
         responses=DOCUMENTED,
     )
     service = Service(served, Metrics(served), request_seconds)
-    app.add_middleware(Gate, keys=keys, max_body_bytes=max_body_bytes)
+    app.add_middleware(AccessGate, keys=keys, max_body_bytes=max_body_bytes)
     app.add_middleware(Counting, metrics=service.metrics)  # the outermost, which counts refusals
     _generation_routes(app, service)
     _model_routes(app, served)
