@@ -25,6 +25,7 @@ MORE_PAGES = (
     "docs/evaluate.md",
     "docs/adapters.md",
     "docs/rag.md",
+    "docs/serve.md",
     "examples/polite_ko/README.md",
     "examples/shop_ko/README.md",
 )

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from tunesmith.core.progress import Cancelled
+    from tunesmith.server.serve import Server, ServerLimits, serve
 
 _FILES = {
     "api.adapters": ("list_adapters", "show_adapter", "verify"),
@@ -87,6 +88,7 @@ _FILES = {
         "TunesmithError",
         "UsageError",
     ),
+    "server.serve": ("Server", "ServerLimits", "serve"),
 }
 _WHERE = {name: file for file, names in _FILES.items() for name in names}
 
@@ -112,6 +114,8 @@ __all__ = [
     "Run",
     "RunConfig",
     "RunError",
+    "Server",
+    "ServerLimits",
     "Store",
     "TunesmithError",
     "UsageError",
@@ -136,6 +140,7 @@ __all__ = [
     "open_run",
     "pull",
     "rag",
+    "serve",
     "show",
     "show_adapter",
     "show_run",

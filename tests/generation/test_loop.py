@@ -10,8 +10,9 @@ from tunesmith.config import LoraSettings
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import Cancelled
 from tunesmith.engine.forward import Engine, prepare_
+from tunesmith.generation.answer_text import cut_at_stop
 from tunesmith.generation.decoder import ChatSession, Decoder, Prompt
-from tunesmith.generation.loop import _groups, cut_at_stop, generate, like_lengths
+from tunesmith.generation.loop import _groups, generate, like_lengths
 from tunesmith.generation.sampling import Sampling, choose, generator_of
 from tunesmith.methods import table
 
@@ -89,7 +90,9 @@ def test_sampling_is_the_seeds_and_does_not_depend_on_neighbours():
 
 def test_the_coldest_draw_is_the_likeliest_token():
     scores = torch.tensor([1.0, 3.0, 2.0])
-    assert choose(scores, Sampling(temperature=1e-38), generator_of(0, 0)) == 1
+    for cold in (Sampling(temperature=1e-36), Sampling(temperature=5e-324)):
+        assert choose(scores, cold, generator_of(0, 0)) == 1
+    assert choose(scores, Sampling(temperature=1.0, top_p=5e-324), generator_of(0, 0)) == 1
 
 
 def test_top_p_keeps_the_smallest_set_that_reaches_it():
@@ -249,10 +252,18 @@ def test_openings_of_one_adapter_are_each_read_once_and_change_no_answer(monkeyp
     assert all(len([*groupby(each)]) == len(set(each)) for each in steps)
 
 
-def test_prompts_of_one_adapter_that_open_differently_are_not_read_together():
-    decoder = Decoder(prepare_(tiny_model("llama")), slots=2, capacity=9)
-    with pytest.raises(ValueError, match="must open alike"):
-        decoder.read({0: Prompt((3, 4), opening="a"), 1: Prompt((3, 4), opening="b")})
+def test_prompts_of_one_adapter_that_open_differently_are_read_together(monkeypatch):
+    make_exact(monkeypatch)
+    engine = prepare_(tiny_model("llama"))
+    one, two = tuple(range(3, 40)), tuple(range(40, 77))
+    prompts = {0: Prompt((*one, 80), opening="a"), 1: Prompt((*two, 81, 82), opening="b")}
+    prompts[2] = Prompt((*one, 83), opening="a")
+    alone = Decoder(engine, slots=3, capacity=40)
+    expected = torch.cat([alone.read({slot: prompt}) for slot, prompt in prompts.items()])
+    decoder = Decoder(engine, slots=3, capacity=40)
+    decoder.begin(one, (None, "a"))
+    decoder.begin(two, (None, "b"))
+    torch.testing.assert_close(decoder.read(prompts), expected)
 
 
 def test_a_prompt_without_room_for_more_ends_there():

@@ -13,6 +13,7 @@ from tunesmith.cli.chat import chat
 from tunesmith.cli.command import CONTEXT, refuse, say, words_given
 from tunesmith.cli.compare import compare
 from tunesmith.cli.runs import report
+from tunesmith.cli.serve import serve
 from tunesmith.cli.setup import demo, doctor, init, methods
 from tunesmith.cli.train import evaluate, train
 from tunesmith.core.errors import UsageError, is_command_line
@@ -43,6 +44,7 @@ app.command(
 )(evaluate)
 app.command("report")(report)
 app.command("chat")(chat)
+app.command("serve")(serve)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(rag.app, name="rag")
 app.add_typer(runs.app, name="runs")

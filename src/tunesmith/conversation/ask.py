@@ -97,7 +97,7 @@ class Answer:
         return {
             "answer": self.text,
             "refused": self.refused,
-            "sources": [_source_json(s, h) for s, h in zip(self.sources, self.hits, strict=True)],
+            "sources": [source_json(s, h) for s, h in zip(self.sources, self.hits, strict=True)],
             "cited": list(self.citations.cited),
             "uncited": self.is_uncited,
             "faults": self.faults(),
@@ -182,7 +182,8 @@ def open_answerer(
     return Answerer(loaded, settings, participant)
 
 
-def _source_json(source: CitedSource, hit: Hit) -> dict[str, object]:
+def source_json(source: CitedSource, hit: Hit) -> dict[str, object]:
+    """A source as `rag ask --json` has it."""
     names = ("source", "page", "text", "heading", "start", "stop")
     place = {name: getattr(hit.passage, name) for name in names}
     return {"number": source.number, **place, "score": hit.score, "why": hit.explain()}

@@ -12,6 +12,7 @@ from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import decode
+from tunesmith.generation.answer_text import TextStream
 from tunesmith.generation.decoder import ChatSession
 from tunesmith.generation.sampling import Sampling
 from tunesmith.methods.virtual_tokens import narrow_layers
@@ -19,37 +20,6 @@ from tunesmith.models.load import Base
 from tunesmith.runs.locate import Located
 
 OnText = Callable[[str], object]  # takes the pieces of an answer as they come
-_HALF = "\N{REPLACEMENT CHARACTER}"
-
-
-class TextStream:
-    """Text that grows token by token; what was returned is never taken back."""
-
-    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
-        self._decode = decode
-        self._ids: list[int] = []
-        # The text of tokens before ``_done`` was returned; decoding starts a little earlier, at
-        # ``_from``, since some tokenizers write the first token of a text without its space.
-        self._from = self._done = 0
-
-    def add(self, token: int) -> str:
-        """The text that this token completes; "" while a character is unfinished."""
-        self._ids.append(token)
-        text = self._new()
-        if not text or text.endswith(_HALF):
-            return ""
-        self._from, self._done = self._done, len(self._ids)
-        return text
-
-    def end(self) -> str:
-        """What was held back, without a character that never became whole."""
-        text = self._new().rstrip(_HALF)
-        self._from = self._done = len(self._ids)
-        return text
-
-    def _new(self) -> str:
-        before = self._decode(self._ids[self._from : self._done])
-        return self._decode(self._ids[self._from :])[len(before) :]
 
 
 # A longer context than this is not kept for a chat: its keys and values would fill the memory.

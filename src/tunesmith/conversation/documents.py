@@ -124,7 +124,21 @@ class Documents:
         self.settings = settings or FindSettings()
         self.threshold = self.settings.threshold
         if self.threshold is None:
-            self.threshold = known_threshold(self._store.settings.embedding)
+            self.threshold = known_threshold(self.embedding)
+
+    @property
+    def embedder(self) -> EmbeddingModel:
+        """The model that its passages and questions are embedded with."""
+        return self._embedder
+
+    @property
+    def embedding(self) -> str:
+        """The embedding model's name, or its folder."""
+        return self._store.settings.embedding
+
+    def refresh(self) -> None:
+        """Find what an index has written since the store was opened."""
+        self._store.refresh()
 
     def find(self, question: str) -> FoundPassages:
         """Passages for a question, best first.
@@ -152,7 +166,7 @@ class Documents:
 
     def _advice(self, question: str) -> str:
         """What to do where the store's model cannot read the question; empty where it can."""
-        name = self._store.settings.embedding
+        name = self.embedding
         if self.settings.search.mode == "text" or is_latin(question) or not reads_only_latin(name):
             return ""
         return f"{name} reads English: for other languages, index with --embedding {E5.name}."

@@ -3,7 +3,7 @@
 Layers with a recurrent state have that of the same tokens instead (`engine/state.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
@@ -178,12 +178,28 @@ class KeptStates:
                 f"after {length} of them is needed, and can only be computed anew"
             )
 
-    def copy_(self, slot: int, to: int, length: int) -> None:
+    def copy_(self, slot: int, to: int, length: int, *, source: "KeptStates | None" = None) -> None:
         """Copy a slot into another one; none where it holds the state after another length."""
-        for tensor in self.tensors:
-            tensor[to] = tensor[slot]
-        self.lengths[to] = length if self.lengths[slot] == length else None
+        source = source or self
+        for tensor, other in zip(self.tensors, source.tensors, strict=True):
+            tensor[to] = other[slot]
+        self.lengths[to] = length if source.lengths[slot] == length else None
         self.unmark(to)
+
+    def resize_(self, slots: int) -> None:
+        """Make room for another number of slots; the first ones stay as they are."""
+        _resize_(self.tensors, slots)
+        self.lengths = [*self.lengths, *[None] * slots][:slots]
+        self._marked = {slot: kept for slot, kept in self._marked.items() if slot < slots}
+
+
+def _resize_(tensors: Iterable[Tensor], slots: int) -> None:
+    """Give each tensor [slots, ...] another first dimension: its first rows, then zeros."""
+    for tensor in tensors:
+        new = tensor.new_zeros(slots, *tensor.shape[1:])
+        kept = min(slots, len(tensor))
+        new[:kept] = tensor[:kept]
+        tensor.data = new
 
 
 class KeyValueCache:
@@ -220,12 +236,24 @@ class KeyValueCache:
         """The first ``length`` positions of a slot, [G, length, Dh] each."""
         return self.keys[layer][slot, :, :length], self.values[layer][slot, :, :length]
 
-    def copy_(self, slot: int, to: int, length: int) -> None:
-        """Copy the first ``length`` positions of a slot into another one."""
-        for tensor in self._own:
-            tensor[to, :, :length] = tensor[slot, :, :length]
+    def copy_(
+        self, slot: int, to: int, length: int, *, source: "KeyValueCache | None" = None
+    ) -> None:
+        """Copy the first ``length`` positions of a slot, of ``source`` or of this, into another."""
+        source = source or self
+        for tensor, other in zip(self._own, source._own, strict=True):
+            tensor[to, :, :length] = other[slot, :, :length]
+        for layer, states in self.states.items():
+            states.copy_(slot, to, length, source=source.states[layer])
+
+    def resize_(self, slots: int) -> None:
+        """Make room for another number of slots; the first ones stay as they are.
+
+        Beside the cache itself it takes the memory of one layer.
+        """
+        _resize_(self._own, slots)
         for states in self.states.values():
-            states.copy_(slot, to, length)
+            states.resize_(slots)
 
     def mark(self, slot: int) -> None:
         """Keep the states of a slot as they are now, so that ``rewind_`` can return to them."""

@@ -20,6 +20,7 @@ class Row:
     """A row to pack: token ids [n], loss weight of predicting each [n], adapter and data key.
 
     ``teacher``: the base's last hidden states [n, D], where its distributions are to be retained.
+    ``prefix``: what it begins after, where that is not the adapter's own prefix.
     """
 
     ids: Sequence[int]
@@ -27,6 +28,7 @@ class Row:
     adapter: str | None = None
     key: int = 0
     teacher: Tensor | None = None
+    prefix: Prefix | None = None
 
 
 def pack(
@@ -36,7 +38,7 @@ def pack(
     dropout: Mapping[str | None, Dropout] = NO_DROPOUT,
     prefixes: Mapping[str, Prefix] = NO_PREFIXES,
 ) -> PackedBatch:
-    """Put rows end to end, those of one adapter together, after the adapter's own prefix.
+    """Put rows end to end, those of one adapter together, after the adapter's prefix or their own.
 
     Rows of one adapter that begin with the same ``share`` tokens or more compute their longest
     common beginning once (0: never); the result is the same, as the gradients of a shared span
@@ -46,9 +48,11 @@ def pack(
     builder = _Builder()
     for adapter in dict.fromkeys(row.adapter for row in rows):
         mine = [row for row in rows if row.adapter == adapter]
-        before = builder.begin(adapter, prefixes.get(adapter or ""))
-        for group in _groups(mine, 0 if adapter in dropout else share):
-            builder.add(group, _common_length(group) if len(group) > 1 else 0, before=before)
+        for prefix in dict.fromkeys(row.prefix for row in mine):
+            before = builder.begin(adapter, prefix or prefixes.get(adapter or ""))
+            alike = [row for row in mine if row.prefix is prefix]
+            for group in _groups(alike, 0 if adapter in dropout else share):
+                builder.add(group, _common_length(group) if len(group) > 1 else 0, before=before)
     return builder.batch(dropout)
 
 

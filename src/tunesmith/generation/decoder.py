@@ -3,7 +3,7 @@
 In a conversation what was read before stays in the cache.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -50,18 +50,20 @@ PrefixGroup = tuple[str | None, str]  # adapter and opening
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beginning:
-    """What all prompts of a prefix group begin with, read once: ``tokens`` of them, kept after the
-    adapter's prefix. Documents attend to it as they do to a prefix.
+    """What prompts begin with, read before: ``tokens`` of them, kept after the adapter's prefix.
+
+    Documents attend to it as they do to a prefix.
     """
 
     cache: KeyValueCache
     tokens: int
     length: int  # positions: its tokens and the adapter's own prefix
+    slot: int = 0
     vectors: None = None
 
     def block(self, start: int) -> Block:  # noqa: ARG002
         """What the documents after it see."""
-        return Kept(self.cache, 0, self.length)
+        return Kept(self.cache, self.slot, self.length)
 
 
 class Decoder:
@@ -81,10 +83,17 @@ class Decoder:
         side.read({0: Prompt(tuple(ids), group[0])})
         self.beginnings[group] = Beginning(side.cache, len(ids), length)
 
-    def move(self, slot: int, to: int) -> None:
-        """Put what a slot holds into another one."""
-        self.cache.copy_(slot, to, self.lengths[slot])
-        self.lengths[to], self.adapters[to] = self.lengths[slot], self.adapters[slot]
+    def move(self, slot: int, to: int, *, other: "Decoder | None" = None) -> None:
+        """Put what a slot holds into another one, of this cache or of an ``other`` one."""
+        target = other or self
+        target.cache.copy_(slot, to, self.lengths[slot], source=self.cache)
+        target.lengths[to], target.adapters[to] = self.lengths[slot], self.adapters[slot]
+
+    def resize_(self, slots: int) -> None:
+        """Make room for another number of texts; the first ones stay."""
+        self.cache.resize_(slots)
+        self.lengths = [*self.lengths, *[0] * slots][:slots]
+        self.adapters = [*self.adapters, *[None] * slots][:slots]
 
     def assume(self, length: int) -> None:
         """Take every slot for one that holds ``length`` positions of any text: for timing."""
@@ -96,35 +105,14 @@ class Decoder:
         """Tokens of each prompt of a prefix group that were read before."""
         return self.beginnings[group].tokens if group in self.beginnings else 0
 
-    @torch.no_grad()
     def read(self, prompts: Mapping[int, Prompt]) -> Tensor:
-        """Read whole prompts into empty slots; scores of their next tokens [B, V].
-
-        Prompts of one adapter that begin alike compute their common beginning once. Those of one
-        adapter must be of one prefix group; raises ValueError otherwise.
-        """
-        groups = {prompt.group for prompt in prompts.values()}
-        if len(groups) > len({adapter for adapter, _ in groups}):
-            raise ValueError("prompts of one adapter that are read together must open alike")
-        rows = [
-            Row(ids, [0.0] * len(ids), adapter=p.adapter, key=slot)
-            for slot, p in prompts.items()
-            for ids in [p.ids[self.begun(p.group) :]]
-        ]
-        before = {
-            group[0] or "": self.beginnings[group] for group in groups & self.beginnings.keys()
-        }
-        batch = pack(rows, share=SHARE_TOKENS, prefixes={**self.engine.prefixes, **before})
-        documents = tuple(
-            d if d.shared else replace(d, keep=(self.cache, d.key)) for d in batch.documents
-        )
-        last = {d.key: d.stop - 1 for d in documents if d.keep is not None}
-        for slot, prompt in prompts.items():
-            self.cache.unmark(slot)
-            self.adapters[slot] = prompt.adapter
-            self.lengths[slot] = self.engine.prefix_length(prompt.adapter) + len(prompt.ids)
-        return self._scores(
-            replace(batch, documents=documents), [last[slot] for slot in prompts], prompts
+        """Read whole prompts into empty slots; scores of their next tokens [B, V]."""
+        return read(
+            self.engine,
+            [
+                PromptReading(self, slot, prompt, self.beginnings.get(prompt.group))
+                for slot, prompt in prompts.items()
+            ],
         )
 
     def rewind_(self, slot: int, tokens: int) -> int:
@@ -138,44 +126,90 @@ class Decoder:
     @torch.no_grad()
     def extend(self, slot: int, ids: Sequence[int], *, kept: int) -> Tensor:
         """Read ``ids`` after the first ``kept`` tokens of a slot; next scores [1, V]."""
+        adapter = self.adapters[slot]
         if not kept:
-            return self.read({slot: Prompt(tuple(ids), self.adapters[slot])})
-        start = self.engine.prefix_length(self.adapters[slot]) + kept
+            return self.read({slot: Prompt(tuple(ids), adapter)})
+        start = self.engine.prefix_length(adapter) + kept
         prefix = (Kept(self.cache, slot, start),)
-        document = Document(
-            0, len(ids), self.adapters[slot], prefix=prefix, keep=(self.cache, slot)
-        )
+        document = Document(0, len(ids), adapter, prefix=prefix, keep=(self.cache, slot))
         self.lengths[slot] = start + len(ids)
         positions = list(range(start, start + len(ids)))
-        return self._scores(_unlabelled(ids, positions, (document,)), [len(ids) - 1], [slot])
+        batch = _unlabelled(ids, positions, (document,))
+        return _scores(self.engine, batch, [len(ids) - 1], [adapter])
 
-    @torch.no_grad()
     def step(self, tokens: Mapping[int, int]) -> Tensor:
         """Append one token to each of these slots; scores of the next ones [B, V].
 
         Slots of one adapter should follow each other, else each run of them is its own product.
         """
-        documents = tuple(
-            Document(
-                i,
-                i + 1,
-                self.adapters[slot],
-                prefix=(Kept(self.cache, slot, self.lengths[slot]),),
-                keep=(self.cache, slot),
-            )
-            for i, slot in enumerate(tokens)
-        )
-        positions = [self.lengths[slot] for slot in tokens]
-        for slot in tokens:
-            self.lengths[slot] += 1
-        batch = _unlabelled(list(tokens.values()), positions, documents)
-        return self._scores(batch, list(range(len(tokens))), tokens)
+        return step(self.engine, [(self, slot, token) for slot, token in tokens.items()])
 
-    def _scores(self, batch: PackedBatch, rows: list[int], slots: Iterable[int]) -> Tensor:
-        hidden = self.engine.hidden_states(batch.to(self.engine.device))
-        (at,) = send([torch.tensor(rows)], hidden.device)
-        chosen = hidden.index_select(0, at)
-        return self.engine.scores(chosen, [self.adapters[slot] for slot in slots])
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptReading:
+    """A whole prompt that is to be read into an empty slot, the rest of it where it begins alike.
+
+    ``after`` holds the same tokens as the prompt begins with, of the same adapter.
+    """
+
+    decoder: Decoder
+    slot: int
+    prompt: Prompt
+    after: Beginning | None = None
+
+
+@torch.no_grad()
+def read(engine: Engine, readings: Sequence[PromptReading]) -> Tensor:
+    """Read prompts into slots of any decoders; scores of their next tokens [B, V].
+
+    Prompts of one adapter that begin alike compute their common beginning once.
+    """
+    rows = [
+        Row(ids, [0.0] * len(ids), adapter=r.prompt.adapter, key=number, prefix=r.after)
+        for number, r in enumerate(readings)
+        for ids in [r.prompt.ids[r.after.tokens if r.after else 0 :]]
+    ]
+    batch = pack(rows, share=SHARE_TOKENS, prefixes=engine.prefixes)
+    documents = tuple(
+        d if d.shared else replace(d, keep=(readings[d.key].decoder.cache, readings[d.key].slot))
+        for d in batch.documents
+    )
+    last = {d.key: d.stop - 1 for d in documents if d.keep is not None}
+    for reading in readings:
+        decoder, slot, prompt = reading.decoder, reading.slot, reading.prompt
+        decoder.cache.unmark(slot)
+        decoder.adapters[slot] = prompt.adapter
+        decoder.lengths[slot] = engine.prefix_length(prompt.adapter) + len(prompt.ids)
+    return _scores(
+        engine,
+        replace(batch, documents=documents),
+        [last[number] for number in range(len(readings))],
+        [reading.prompt.adapter for reading in readings],
+    )
+
+
+@torch.no_grad()
+def step(engine: Engine, tokens: Sequence[tuple[Decoder, int, int]]) -> Tensor:
+    """Append a token to each of these slots of any decoders; scores of the next ones [B, V]."""
+    documents, positions = [], []
+    for row, (decoder, slot, _) in enumerate(tokens):
+        length = decoder.lengths[slot]
+        prefix = (Kept(decoder.cache, slot, length),)
+        keep = decoder.cache, slot
+        documents.append(Document(row, row + 1, decoder.adapters[slot], prefix=prefix, keep=keep))
+        positions.append(length)
+        decoder.lengths[slot] += 1
+    batch = _unlabelled([token for *_, token in tokens], positions, tuple(documents))
+    adapters = [document.adapter for document in documents]
+    return _scores(engine, batch, list(range(len(tokens))), adapters)
+
+
+def _scores(
+    engine: Engine, batch: PackedBatch, rows: list[int], adapters: Sequence[str | None]
+) -> Tensor:
+    hidden = engine.hidden_states(batch.to(engine.device))
+    (at,) = send([torch.tensor(rows)], hidden.device)
+    return engine.scores(hidden.index_select(0, at), adapters)
 
 
 def common_length(a: Sequence[int], b: Sequence[int]) -> int:

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.memory import available_bytes
+from tunesmith.generation.answer_text import Decode
 from tunesmith.generation.decoder import SHARE_TOKENS, Decoder, PrefixGroup, Prompt, common_length
-from tunesmith.generation.sampling import Sampling, choose_each, generator_of
+from tunesmith.generation.running import Running, SlotPool, choose_tokens, step_rows
+from tunesmith.generation.sampling import Sampling, generator_of
 
 SLOTS = 128
 READ_TOKENS = 2048  # of prompts at a time
@@ -20,7 +22,6 @@ REFILL = 4  # prompts are read when one slot in so many is free: reading one by 
 CACHE_BYTES = 512 << 20  # of keys and values, or a part of the base where that is more
 CACHE_SHARE = 4
 FREE_SHARE = 2  # of a device's free memory: prompts are read and rows scored beside it
-Decode = Callable[[Sequence[int]], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class _Rules:
 
     def generator(self, prompt: Prompt, row: int) -> torch.Generator | None:
         """A row's random numbers, if it draws any."""
-        if self.sampling.temperature == 0:
+        if self.sampling.is_greedy:
             return None
         return generator_of(self.seed, row if prompt.draw is None else prompt.draw)
 
@@ -111,92 +112,89 @@ def like_lengths(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[list[int
 
 def slots_of(engine: Engine, prompts: Sequence[Prompt], *, capacity: int) -> int:
     """How many of these prompts are answered at once, each with room for ``capacity`` positions."""
-    room = max(CACHE_BYTES, engine.model.get_memory_footprint() // CACHE_SHARE)
-    if engine.device.type != "cpu" and (free := available_bytes(engine.device)) is not None:
-        room = max(room, free // FREE_SHARE)  # of its own memory nothing else has need
-    most: int = room // engine.cache_bytes(capacity)
+    most = cache_room(engine) // engine.cache_bytes(capacity)
     return max(1, min(len(prompts), SLOTS, most))
 
 
+def cache_room(engine: Engine) -> int:
+    """Bytes that keys and values may take, unless a user says otherwise."""
+    room: int = max(CACHE_BYTES, engine.model.get_memory_footprint() // CACHE_SHARE)
+    if engine.device.type != "cpu" and (free := available_bytes(engine.device)) is not None:
+        room = max(room, free // FREE_SHARE)  # of its own memory nothing else has need
+    return room
+
+
 class _Queue:
-    """Rows that wait, and those that are answered: row ``rows[i]`` in slot i of one cache."""
+    """Rows that wait, and those that are answered in the slots of one pool."""
 
     def __init__(
         self, engine: Engine, prompts: Sequence[Prompt], rows: Sequence[int], rules: _Rules
     ) -> None:
-        self.prompts, self.rules = prompts, rules
+        self.engine, self.rules = engine, rules
+        self.numbers = {
+            Running(prompts[r], rules.sampling, rules.generator(prompts[r], r)): r for r in rows
+        }
         self.ranks = _ranks(prompts[row] for row in rows)
-        self.waiting = deque(sorted(rows, key=self._rank))
+        self.waiting = deque(sorted(self.numbers, key=self._rank))
         capacity = max(_length(engine, prompts[r]) + rules.limit(prompts[r]) for r in rows)
-        self.slots = slots_of(engine, [prompts[r] for r in rows], capacity=capacity)
-        self.decoder = Decoder(engine, slots=self.slots, capacity=capacity)
-        self.rows: list[int] = []
-        self.tokens: list[int] = []  # what was chosen last, by slot
-        self.made: dict[int, list[int]] = {row: [] for row in rows}
-        self.generators = {row: rules.generator(prompts[row], row) for row in rows}
+        slots = slots_of(engine, [prompts[r] for r in rows], capacity=capacity)
+        self.pool = SlotPool(engine, slots=slots, capacity=capacity)
         self._begin()
 
-    def _rank(self, row: int) -> int:
-        return self.ranks[self.prompts[row].group]
+    def _rank(self, row: Running) -> int:
+        return self.ranks[row.prompt.group]
 
     def _begin(self) -> None:
         """Read what all prompts of a prefix group begin with, where that is much."""
         for group in self.ranks:
-            first, *others = (
-                self.prompts[r].ids for r in self.waiting if self.prompts[r].group == group
-            )
+            first, *others = (r.prompt.ids for r in self.waiting if r.prompt.group == group)
             alike = min((common_length(first, ids) for ids in others), default=0)
             alike = min(alike, *(len(ids) - 1 for ids in (first, *others)))
             if alike >= BEGIN_TOKENS:
-                self.decoder.begin(first[:alike], group)
+                self.pool.decoder.begin(first[:alike], group)
 
     def answers(self) -> Iterator[GeneratedAnswer]:
         """Every row's answer as it ends."""
-        while self.waiting or self.rows:
+        while self.waiting or self.pool.rows:
             self.rules.check()
-            free = self.slots - len(self.rows)
-            if self.waiting and free >= min(len(self.waiting), -(-self.slots // REFILL)):
+            slots = self.pool.slots
+            free = slots - len(self.pool.rows)
+            if self.waiting and free >= min(len(self.waiting), -(-slots // REFILL)):
                 yield from self._take(self._read(min(free, len(self.waiting))))
             else:
                 yield from self._take(self._step())
 
-    def _read(self, count: int) -> range:
-        """Read so many prompts; the slots that have a token more."""
-        first = len(self.rows)
-        self.rows += [self.waiting.popleft() for _ in range(count)]
-        new = {slot: self.prompts[self.rows[slot]] for slot in range(first, len(self.rows))}
-        for group in _groups(new, self.decoder):
+    def _read(self, count: int) -> list[Running]:
+        """Read so many prompts; the rows that have a token more."""
+        rows = [self.waiting.popleft() for _ in range(count)]
+        for row in rows:
+            self.pool.add(row)
+        by_slot = {row.slot: row for row in rows}
+        new = {slot: row.prompt for slot, row in by_slot.items()}
+        for group in _groups(new, self.pool.decoder):
             self.rules.check()
-            scores = self.decoder.read({slot: new[slot] for slot in group})
-            self.tokens += self._chosen(group, scores)
-        return range(first, len(self.rows))
+            scores = self.pool.decoder.read({slot: new[slot] for slot in group})
+            self._choose([by_slot[slot] for slot in group], scores)
+        return rows
 
-    def _step(self) -> range:
-        order = sorted(range(len(self.rows)), key=lambda slot: self._rank(self.rows[slot]))
-        scores = self.decoder.step({slot: self.tokens[slot] for slot in order})
-        for slot, token in zip(order, self._chosen(order, scores), strict=True):
-            self.tokens[slot] = token
-        return range(len(self.rows))
+    def _step(self) -> list[Running]:
+        order = sorted(self.pool.rows, key=self._rank)
+        self._choose(order, step_rows(self.engine, order))
+        return list(self.pool.rows)
 
-    def _chosen(self, slots: Sequence[int], scores: Tensor) -> list[int]:
-        generators = [self.generators[self.rows[slot]] for slot in slots]
-        return choose_each(scores, self.rules.sampling, generators)
+    def _choose(self, rows: Sequence[Running], scores: Tensor) -> None:
+        for row, token in zip(rows, choose_tokens(scores, rows), strict=True):
+            row.token = token
 
-    def _take(self, slots: range) -> Iterator[GeneratedAnswer]:
-        """Append what was chosen; the last slot takes the place of one whose answer ended."""
-        for slot in reversed(slots):
-            row = self.rows[slot]
-            limit = self.rules.limit(self.prompts[row])
-            ended = self.rules.ended(self.made[row], self.tokens[slot], limit=limit)
-            if ended is None:
-                continue
-            last = len(self.rows) - 1
-            if slot < last:
-                self.decoder.move(last, slot)
-                self.rows[slot], self.tokens[slot] = self.rows[last], self.tokens[last]
-            self.rows.pop()
-            self.tokens.pop()
-            yield GeneratedAnswer(row, tuple(self.made.pop(row)), ended)
+    def _take(self, rows: Sequence[Running]) -> Iterator[GeneratedAnswer]:
+        """Append what was chosen; the last row takes the place of one whose answer ended."""
+        for row in reversed(rows):
+            assert row.token is not None
+            limit = self.rules.limit(row.prompt)
+            ended = self.rules.ended(row.made, row.token, limit=limit)
+            if ended is not None:
+                self.pool.remove(row)
+                yield GeneratedAnswer(self.numbers.pop(row), tuple(row.made), ended)
 
 
 def _ranks(prompts: Iterable[Prompt]) -> dict[PrefixGroup, int]:
@@ -233,9 +231,3 @@ def _alike(a: Prompt, b: Prompt) -> int:
 def _length(engine: Engine, prompt: Prompt) -> int:
     """Positions that a prompt takes."""
     return engine.prefix_length(prompt.adapter) + len(prompt.ids)
-
-
-def cut_at_stop(text: str, stop: Sequence[str]) -> str:
-    """The text before the first of the stop texts."""
-    ends = [at for s in stop if (at := text.find(s)) >= 0]
-    return text[: min(ends)] if ends else text

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tunesmith.engine.device import send
 
+MIN_TEMPERATURE = 1e-37
 UNITS = 2**31  # of a distribution: a drawn number times their sum is a 64-bit integer
 
 
@@ -20,6 +21,11 @@ class Sampling:
     top_p: float = 1.0
     max_new_tokens: int = 256
     stop: tuple[str, ...] = ()
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether it always takes the likeliest token: no number of 32 bits is that cold."""
+        return self.temperature < MIN_TEMPERATURE
 
     def __post_init__(self) -> None:
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_new_tokens < 1:
@@ -39,7 +45,7 @@ def choose_each(
     scores: Tensor, sampling: Sampling, generators: Sequence[torch.Generator | None]
 ) -> list[int]:
     """A token id from each row of scores [B, V], with the row's own random numbers."""
-    if sampling.temperature == 0:
+    if sampling.is_greedy:
         best: list[int] = scores.argmax(-1).tolist()
         return best
     if scores.device.type != "cpu":
@@ -62,7 +68,7 @@ def draw_each(scores: Tensor, sampling: Sampling, drawn: Tensor) -> Tensor:
     units, index = (p * UNITS).long().sort(dim=-1, descending=True, stable=True)
     if sampling.top_p < 1:
         before = units.cumsum(-1) - units
-        limit = (units.sum(-1, keepdim=True) * sampling.top_p).long()
+        limit = (units.sum(-1, keepdim=True) * sampling.top_p).long().clamp(min=1)
         units = units.masked_fill(before >= limit, 0)
     ends = units.cumsum(-1)
     target = drawn[:, None] * ends[:, -1:] // UNITS
@@ -71,7 +77,7 @@ def draw_each(scores: Tensor, sampling: Sampling, drawn: Tensor) -> Tensor:
 
 def choose(scores: Tensor, sampling: Sampling, generator: torch.Generator | None) -> int:
     """A token id from scores [V]; nucleus sampling is arXiv 1904.09751, section 3.1."""
-    if sampling.temperature == 0:
+    if sampling.is_greedy:
         return int(scores.argmax())
     if scores.device.type != "cpu":
         return choose_each(scores[None], sampling, [generator])[0]
@@ -80,5 +86,6 @@ def choose(scores: Tensor, sampling: Sampling, generator: torch.Generator | None
     if sampling.top_p < 1:
         ordered, index = p.sort(descending=True, stable=True)
         beyond = ordered.cumsum(0) - ordered >= sampling.top_p
+        beyond[0] = False  # also where top_p is 0 in 32 bits
         p = torch.zeros_like(p).index_put_((index,), ordered.masked_fill(beyond, 0.0))
     return int(torch.multinomial(p, 1, generator=generator))

@@ -11,16 +11,18 @@ from tunesmith.core.errors import AdapterError, DataError
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_format import ChatFormat, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
-from tunesmith.data.rows import Message
+from tunesmith.data.rows import Message, Tool
 from tunesmith.data.template import render_prompt
-from tunesmith.data.tokenizer import decode
+from tunesmith.data.tokenizer import Tokenizer, decode
+from tunesmith.generation.answer_text import cut_at_stop
 from tunesmith.generation.decoder import Prompt
-from tunesmith.generation.loop import cut_at_stop, generate
+from tunesmith.generation.loop import generate
 from tunesmith.generation.sampling import Sampling
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.precision import DtypeChoice
 
 GREEDY = Sampling()
+MAX_FORMATS = 64  # of tokenizers, which adapters may bring
 # A question, or a conversation as chat templates take it: [{"role": ..., "content": ...}, ...].
 ChatRow = str | Sequence[Mapping[str, str]]
 Find = Callable[[str], tuple[str, Path]]
@@ -100,6 +102,7 @@ class SharedBase:
         self.loaded = loaded
         self.adapters = Adapters(loaded, find)
         self._using: ContextVar[str | None] = ContextVar("using", default=None)
+        self._formats: dict[int, tuple[Tokenizer, object, ChatFormat]] = {}  # by the tokenizer's id
 
     @classmethod
     def open(
@@ -169,25 +172,39 @@ class SharedBase:
         """Each row as its adapter reads it; raises as ``generate`` does."""
         for name in {name for name in adapters if name is not None}:
             self.adapters.require(name)
-        formats = {name: study(self.loaded.tokenizer(name)) for name in set(adapters)}
-        pairs = zip(rows, adapters, strict=True)
-        return [self._prompt(row, name, formats[name]) for row, name in pairs]
+        return [self._prompt(row, name) for row, name in zip(rows, adapters, strict=True)]
 
-    def _prompt(self, row: ChatRow, adapter: str | None, chat_format: ChatFormat) -> Prompt:
+    def _prompt(self, row: ChatRow, adapter: str | None) -> Prompt:
         messages = [{"role": "user", "content": row}] if isinstance(row, str) else row
         try:
             turns = [Message(each["role"], each["content"]) for each in messages]
-            system = self.system(adapter)
-            if system and turns[:1] and turns[0].role != "system":
-                turns.insert(0, Message("system", system))
-            tokenizer = self.loaded.tokenizer(adapter)
-            ids = render_prompt(tokenizer, turns, chat_format=chat_format)
         except TEMPLATE_ERRORS as error:
+            raise _refused(error) from None
+        return self.prompt(turns, adapter)
+
+    def prompt(
+        self, messages: Sequence[Message], adapter: str | None, *, tools: Sequence[Tool] = ()
+    ) -> Prompt:
+        """A conversation, and the tools that may be called, as an adapter reads them.
+
+        Raises DataError where the chat template refuses it or leaves a part of it out, and where it
+        is too long.
+        """
+        tokenizer = self.loaded.tokenizer(adapter)
+        chat_format = self._format(tokenizer)
+        turns, system = list(messages), self.system(adapter)
+        if system and turns[:1] and turns[0].role != "system":
+            turns.insert(0, Message("system", system))
+        if tools and not chat_format.tools.takes_tools:
             raise DataError(
-                f"The model's chat template refuses this row: {error}.",
-                remedy="Give a text, or messages with role and content.",
-                code="refused_by_template",
-            ) from None
+                "The model's chat template leaves tools out.",
+                remedy="Describe them in the system message, or ask another model.",
+                code="tools_ignored",
+            )
+        try:
+            ids = render_prompt(tokenizer, turns, tools, chat_format=chat_format)
+        except TEMPLATE_ERRORS as error:
+            raise _refused(error) from None
         room = self.loaded.base.context - self.loaded.engine.prefix_length(adapter) - len(ids)
         if room < 1:
             raise DataError(
@@ -197,3 +214,21 @@ class SharedBase:
                 code="too_long",
             )
         return Prompt(tuple(ids), adapter, limit=room)
+
+    def _format(self, tokenizer: Tokenizer) -> ChatFormat:
+        """How a tokenizer's template writes; learning that takes longer than a prompt."""
+        known = self._formats.get(id(tokenizer))
+        if known is None or known[0] is not tokenizer or known[1] != tokenizer.chat_template:
+            known = tokenizer, tokenizer.chat_template, study(tokenizer)
+            if len(self._formats) >= MAX_FORMATS:
+                self._formats.clear()
+            self._formats[id(tokenizer)] = known
+        return known[2]
+
+
+def _refused(error: Exception) -> DataError:
+    return DataError(
+        f"The model's chat template refuses this row: {error}.",
+        remedy="Give a text, or messages with role and content.",
+        code="refused_by_template",
+    )

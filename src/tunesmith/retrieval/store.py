@@ -124,6 +124,10 @@ class PassageStore:
         except ValueError:  # pydantic's too
             raise _unusable(uri, "was made by another version") from None
 
+    def refresh(self) -> None:
+        """See what others have written since it was opened."""
+        self._table.checkout_latest()
+
     def documents(self) -> dict[str, Stored]:
         """Every document by its id."""
         columns = ["document", "source", "part", "parts"]

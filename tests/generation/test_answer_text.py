@@ -3,8 +3,8 @@ import random
 import pytest
 
 from tests.data.tiny import tokenizer_of
-from tunesmith.conversation.chat import TextStream
 from tunesmith.data.tokenizer import decode, encode
+from tunesmith.generation.answer_text import StoppingText, TextStream, cut_at_stop
 
 TEXTS = ["hello world", "안녕하세요, 반가워요!", "a 😉b👩‍👩‍👧c", "ñ\n\tß", "", "  two  spaces "]
 
@@ -53,3 +53,31 @@ def test_spaces_between_words_stay_where_a_tokenizer_drops_the_first():
 
     stream = TextStream(sentencepiece)
     assert [stream.add(i) for i in (0, 1, 2, 0)] == ["the", " fox", "es", " the"]
+
+
+def stopping(text, stop, size=1):
+    """Pieces of a text that is made ``size`` characters at a time."""
+    parts = [text[i : i + size] for i in range(0, len(text), size)]
+    stream = StoppingText(lambda ids: "".join(parts[i] for i in ids), stop)
+    found = []
+    for i in range(len(parts)):
+        found.append(stream.add(i))
+        if stream.stopped:
+            break
+    return [*found, stream.end()]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("stop", [["ab"], ["abc", "c"], ["aab"], ["x"], [""]])
+def test_a_text_ends_before_a_stop_text_however_it_is_cut(stop, size):
+    rng = random.Random(3)
+    for _ in range(40):
+        text = "hello " + "".join(rng.choice("abc") for _ in range(rng.randrange(9)))
+        real = [each for each in stop if each]
+        pieces = stopping(text, stop, size)
+        assert "".join(pieces) == cut_at_stop(text, real)[: len(text)]
+
+
+def test_what_cannot_be_a_stop_text_is_not_held_back():
+    assert stopping("abxab", ["aby"]) == ["", "", "abx", "", "", "ab"]
+    assert stopping("one", []) == ["o", "n", "e", ""]

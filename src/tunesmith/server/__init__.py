@@ -1,0 +1,1 @@
+"""One base and its adapters over HTTP, as OpenAI's clients ask for them."""

@@ -1,0 +1,165 @@
+"""The routes of the server, and what becomes of their errors."""
+
+import logging
+import traceback
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+
+from tunesmith import __version__
+from tunesmith.core.errors import AdapterError, TunesmithError
+from tunesmith.server.access import AccessGate, Keys
+from tunesmith.server.chats import chat
+from tunesmith.server.cited_chats import cited_chat
+from tunesmith.server.completions import complete
+from tunesmith.server.documents import Document
+from tunesmith.server.embeddings import embed
+from tunesmith.server.errors import DOCUMENTED, ApiError, error_of_body, response_of
+from tunesmith.server.metrics import Counting, Metrics
+from tunesmith.server.protocol import (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    LoadRequest,
+    UnloadRequest,
+)
+from tunesmith.server.served import ServedModels
+from tunesmith.server.service import Service
+
+logger = logging.getLogger(__name__)
+
+
+def make_app(
+    served: ServedModels, *, keys: Keys, max_body_bytes: int, request_seconds: float | None
+) -> FastAPI:
+    """The application; whoever runs it closes ``served``."""
+    app = FastAPI(
+        title="Tunesmith",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        responses=DOCUMENTED,
+    )
+    service = Service(served, Metrics(served), request_seconds)
+    app.add_middleware(AccessGate, keys=keys, max_body_bytes=max_body_bytes)
+    app.add_middleware(Counting, metrics=service.metrics)  # the outermost, which counts refusals
+    _generation_routes(app, service)
+    _model_routes(app, served)
+    _adapter_routes(app, served)
+    _state_routes(app, service)
+    _error_handlers(app)
+    return app
+
+
+def _generation_routes(app: FastAPI, service: Service) -> None:
+    served = service.served
+
+    @app.post("/v1/chat/completions")
+    async def chat_completions(request: Request, body: ChatRequest) -> Response:
+        """Answer a conversation."""
+        answer = cited_chat if served.asks_documents(body.model) else chat
+        return await answer(service, request, body)
+
+    @app.post("/v1/completions")
+    async def completions(request: Request, body: CompletionRequest) -> Response:
+        """Continue texts."""
+        if served.asks_documents(body.model):
+            raise ApiError("Answers from documents are for chats.", param="model")
+        return await complete(service, request, body)
+
+    @app.post("/v1/embeddings")
+    async def embeddings(body: EmbeddingRequest) -> Document:
+        """Vectors of texts."""
+        return await embed(served, body)
+
+
+def _model_routes(app: FastAPI, served: ServedModels) -> None:
+    def model_document(name: str) -> Document:
+        return {
+            "id": name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "tunesmith",
+            "root": served.name,
+            "parent": served.parent(name),
+            "max_model_len": served.context,
+        }
+
+    @app.get("/v1/models")
+    async def list_models() -> Document:
+        """The base and its adapters."""
+        return {"object": "list", "data": [model_document(name) for name in served.names]}
+
+    @app.get("/v1/models/{name:path}")
+    async def show_model(name: str) -> Document:
+        """One of them."""
+        if name not in served.names:
+            raise AdapterError("There is no such model here.", code="unknown")
+        return model_document(name)
+
+
+def _adapter_routes(app: FastAPI, served: ServedModels) -> None:
+    @app.post("/v1/load_lora_adapter")
+    async def load_adapter(body: LoadRequest) -> Response:
+        """Give an adapter below the server's folder a name, and see that it fits the base."""
+        folder = served.pool.place_below_root(body.lora_path)
+        if body.lora_name == served.name:
+            raise ApiError("This is the base's name.", param="lora_name")
+        is_new = body.lora_name not in served.pool.names
+        await served.between_steps(lambda: served.pool.add(body.lora_name, folder))
+        try:
+            served.release(await served.acquire(body.lora_name))
+        except TunesmithError:
+            if is_new:
+                await served.between_steps(lambda: served.pool.remove(body.lora_name))
+            raise
+        return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
+
+    @app.post("/v1/unload_lora_adapter")
+    async def unload_adapter(body: UnloadRequest) -> Response:
+        """Take an adapter off the base, and forget its name."""
+        await served.between_steps(lambda: served.pool.remove(body.lora_name))
+        return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
+
+
+def _state_routes(app: FastAPI, service: Service) -> None:
+    @app.get("/health")
+    async def health() -> Response:
+        """Whether it can answer."""
+        return Response(status_code=200 if service.served.thread.is_alive else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Counts for Prometheus."""
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(TunesmithError)
+    async def refused(_: Request, error: TunesmithError) -> JSONResponse:
+        """A refusal in OpenAI's shape."""
+        return response_of(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        """A body that is not as it should be."""
+        return response_of(error_of_body(request.url.path, error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def other(_: Request, error: HTTPException) -> JSONResponse:
+        """No such path, or another method."""
+        document = {"message": str(error.detail), "type": "invalid_request_error"}
+        return JSONResponse(
+            {"error": {**document, "param": None, "code": None}},
+            status_code=error.status_code,
+            headers=error.headers,
+        )
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:
+        """A fault of ours: its place is in the log, and nothing that the request or error says."""
+        place = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("%s failed: %s\n%s", request.scope["path"], type(error).__name__, place)
+        return response_of(TunesmithError("The server failed at this request.", code="failed"))

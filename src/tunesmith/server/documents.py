@@ -1,0 +1,141 @@
+"""The documents that a client gets: whole answers, and the pieces of a stream."""
+
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunesmith.data.rows import ToolCall
+from tunesmith.generation.answer_text import Decode
+from tunesmith.generation.request import MadeToken, TokenScore
+from tunesmith.server.answers import ServedAnswer
+
+Document = dict[str, Any]
+_HALF = "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of the prompts and of what was made; ``reused`` were read for earlier requests."""
+
+    prompt: int
+    made: int
+    reused: int = 0
+
+    def to_json(self) -> Document:
+        """As OpenAI counts."""
+        return {
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.made,
+            "total_tokens": self.prompt + self.made,
+            "prompt_tokens_details": {"cached_tokens": self.reused},
+        }
+
+
+def usage_of(prompt_tokens: int, answers: Sequence[ServedAnswer]) -> Usage:
+    """The counts of a request's answers."""
+    made = sum(len(answer.tokens) for answer in answers)
+    return Usage(prompt_tokens, made, max((answer.reused for answer in answers), default=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What every document of one request has: an id, the time, the model."""
+
+    model: str
+    prefix: str  # of the id
+    kind: str  # of a whole answer
+    piece_kind: str  # of a piece of a stream
+    id: str = field(default_factory=lambda: secrets.token_hex(12))
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def whole(self, choices: list[Document], usage: Usage) -> Document:
+        """The whole answer."""
+        return {**self._head(self.kind), "choices": choices, "usage": usage.to_json()}
+
+    def piece(self, choices: list[Document], **more: object) -> Document:
+        """A piece of a stream."""
+        return {**self._head(self.piece_kind), "choices": choices, **more}
+
+    def _head(self, kind: str) -> Document:
+        head = {"id": f"{self.prefix}-{self.id}", "object": kind, "created": self.created}
+        return {**head, "model": self.model, "system_fingerprint": None}
+
+
+def chat_frame(model: str) -> Frame:
+    """Of a chat."""
+    return Frame(model, "chatcmpl", "chat.completion", "chat.completion.chunk")
+
+
+def completion_frame(model: str) -> Frame:
+    """Of a completion."""
+    return Frame(model, "cmpl", "text_completion", "text_completion")
+
+
+def event_of(document: Document) -> str:
+    """A server-sent event."""
+    return f"data: {json.dumps(document, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+
+def chat_choice(
+    index: int, answer: ServedAnswer, calls: Sequence[ToolCall], decode: Decode | None
+) -> Document:
+    """An answer of a chat; ``decode`` where its tokens' scores are wanted."""
+    message: Document = {"role": "assistant", "content": answer.text, "refusal": None}
+    if calls:
+        message |= {"content": None, "tool_calls": [call_document(call) for call in calls]}
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": decode and chat_scores(answer.tokens, decode),
+        "finish_reason": "tool_calls" if calls else answer.reason,
+    }
+
+
+def call_document(call: ToolCall) -> Document:
+    """A call of a function, with an id of its own."""
+    arguments = json.dumps(call.arguments, ensure_ascii=False)
+    function = {"name": call.name, "arguments": arguments}
+    return {"id": f"call_{secrets.token_hex(12)}", "type": "function", "function": function}
+
+
+def chat_scores(tokens: Sequence[MadeToken], decode: Decode) -> Document:
+    """Log-probabilities as chats have them."""
+    content = []
+    for each in tokens:
+        assert each.score is not None
+        top = [_scored(token, value, decode) for token, value in each.score.top]
+        content.append({**_scored(each.token, each.score.value, decode), "top_logprobs": top})
+    return {"content": content, "refusal": None}
+
+
+def _scored(token: int, value: float, decode: Decode) -> Document:
+    text = decode([token])
+    # A part of a character has no bytes that decoding would give.
+    known = None if _HALF in text else list(text.encode())
+    return {"token": text, "logprob": max(value, -9999.0), "bytes": known}
+
+
+def completion_scores(tokens: Sequence[MadeToken], decode: Decode, start: int) -> Document:
+    """Log-probabilities as completions have them; ``start``: characters before the first token."""
+    texts = [decode([each.token]) for each in tokens]
+    scores = [each.score or TokenScore(0.0) for each in tokens]
+    offsets, at = [], start
+    for each in tokens:
+        offsets.append(at)
+        at += len(each.text)
+    return {
+        "tokens": texts,
+        "token_logprobs": [score.value for score in scores],
+        "top_logprobs": [{decode([i]): value for i, value in score.top} for score in scores],
+        "text_offset": offsets,
+    }
+
+
+def completion_choice(index: int, answer: ServedAnswer, decode: Decode | None) -> Document:
+    """An answer of a completion."""
+    scores = decode and completion_scores(answer.tokens, decode, 0)
+    reason = answer.reason
+    return {"index": index, "text": answer.text, "logprobs": scores, "finish_reason": reason}

@@ -1,0 +1,172 @@
+"""How a request is answered: whole or as a stream of events, while its client is there."""
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from tunesmith.core.errors import TunesmithError
+from tunesmith.data.tokenizer import decode
+from tunesmith.generation.answer_text import Decode
+from tunesmith.generation.decoder import Prompt
+from tunesmith.generation.request import AnswerRequest, MadeToken
+from tunesmith.generation.running import Constraint
+from tunesmith.generation.sampling import Sampling
+from tunesmith.server.answers import AnswerStream, ClientLeft, Event, ServedAnswer, collect
+from tunesmith.server.documents import Document, event_of, usage_of
+from tunesmith.server.errors import ApiError, document_of
+from tunesmith.server.metrics import Metrics, Watch
+from tunesmith.server.protocol import Generation
+from tunesmith.server.served import ServedModels
+
+CLIENT_LEFT = 499
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What endpoints need: the models, the counts, the longest time of a request."""
+
+    served: ServedModels
+    metrics: Metrics
+    request_seconds: float | None
+
+
+class Asked:
+    """One request while it is answered: its model's adapter is held until ``finish``.
+
+    ``decode`` makes text of the model's tokens.
+    """
+
+    def __init__(self, service: Service, request: Request, adapter: str | None) -> None:
+        self.service, self.adapter = service, adapter
+        self.watch = Watch(service.metrics)
+        tokenizer = service.served.shared.loaded.tokenizer(adapter)
+        self.decode: Decode = lambda ids: decode(tokenizer, ids)
+        self.client = str(getattr(request.state, "client", ""))
+        self.answers = AnswerStream(service.served.thread, request.is_disconnected)
+        self.prompt_tokens = 0
+        self.count = 0
+        self._held = True
+
+    def submit(
+        self,
+        prompts: Sequence[Prompt],
+        body: Generation,
+        *,
+        limit: int | None,
+        top_scores: int | None,
+        constrain: Callable[[], Constraint] | None = None,
+    ) -> None:
+        """Ask for the answers of each prompt; raises what ``AnswerStream.submit`` raises.
+
+        AnswerStream to a prompt draw from the same seed, each from random numbers of its own.
+        """
+        context = self.service.served.context
+        sampling = Sampling(
+            temperature=1.0 if body.temperature is None else body.temperature,
+            top_p=1.0 if body.top_p is None else body.top_p,
+            max_new_tokens=min(limit or context, context),
+            stop=body.stops,
+        )
+        seed = secrets.randbits(31) if body.seed is None else body.seed
+        requests = [
+            AnswerRequest(
+                replace(prompt, draw=draw),
+                sampling,
+                self.decode,
+                seed=seed,
+                client=self.client,
+                seconds=self.service.request_seconds,
+                top_scores=top_scores,
+                constraint=constrain and constrain(),
+            )
+            for prompt in prompts
+            for draw in range(body.n or 1)
+        ]
+        self.prompt_tokens = sum(len(prompt.ids) for prompt in prompts)
+        self.count = len(requests)
+        most = self.service.served.thread.scheduler.limits.waiting
+        if self.count > most:
+            raise ApiError(f"{self.count:,} answers are asked for at once, and {most:,} may be.")
+        self.answers.submit(requests)
+
+    async def whole(self, make: Callable[[list[ServedAnswer]], Document]) -> Response:
+        """All answers in one document."""
+        try:
+            found = await collect(self.answers, self.count)
+            for answer in found:
+                if answer.tokens:
+                    self.watch.token()
+            self.watch.end()
+            return JSONResponse(make(found))
+        except ClientLeft:
+            return Response(status_code=CLIENT_LEFT)
+        finally:
+            self.finish()
+
+    def stream(self, pieces: "Pieces", *, counts_usage: bool) -> Response:
+        """The answers as they are made."""
+        return _EventStream(self, _events(self, pieces, counts_usage=counts_usage))
+
+    def finish(self) -> None:
+        """Free what the request holds; nothing happens the second time."""
+        if self._held:
+            self._held = False
+            self.answers.close()
+            self.service.served.release(self.adapter)
+
+
+class Pieces:
+    """Makes the documents of a stream."""
+
+    def first(self, count: int) -> Iterable[Document]:
+        """What comes before any token."""
+        raise NotImplementedError
+
+    def next(self, number: int, event: Event, so_far: ServedAnswer) -> Iterable[Document]:
+        """What an event becomes; ``so_far`` holds it already."""
+        raise NotImplementedError
+
+    def usage(self, document: Document) -> Document:
+        """The last one, which counts tokens."""
+        raise NotImplementedError
+
+
+async def _events(asked: Asked, pieces: Pieces, *, counts_usage: bool) -> AsyncIterator[str]:
+    found = [ServedAnswer() for _ in range(asked.count)]
+    try:
+        for document in pieces.first(asked.count):
+            yield event_of(document)
+        async for number, event in asked.answers.events():
+            if isinstance(event, MadeToken):
+                asked.watch.token()
+            found[number].add(event)
+            for document in pieces.next(number, event, found[number]):
+                yield event_of(document)
+    except TunesmithError as error:  # the status was sent before
+        yield event_of(document_of(error))
+        return
+    except ClientLeft:
+        return
+    asked.watch.end()
+    if counts_usage:
+        yield event_of(pieces.usage(usage_of(asked.prompt_tokens, found).to_json()))
+    yield "data: [DONE]\n\n"
+
+
+class _EventStream(StreamingResponse):
+    """A stream that frees its rows however it ends, also where it never began."""
+
+    def __init__(self, asked: Asked, events: AsyncIterator[str]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=STREAM_HEADERS)
+        self._asked = asked
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._asked.finish()

@@ -1,0 +1,125 @@
+"""`MODEL+rag` answers from documents as `rag ask` does, cites them, and sees what was edited."""
+
+import numpy as np
+import openai
+import pytest
+
+import tunesmith as ts
+from tests.retrieval.toy import ToyEmbedder, toy_folder
+from tests.runs.tiny import base_folder
+from tests.server.conftest import client_of
+from tunesmith.adapters.loaded_base import open_base
+from tunesmith.conversation import documents as documents_module
+from tunesmith.conversation.ask import Answerer, AskSettings
+from tunesmith.conversation.documents import Documents
+from tunesmith.generation.sampling import Sampling
+from tunesmith.retrieval.index import IndexedFolder, index
+from tunesmith.retrieval.prompt import CitedSource
+from tunesmith.server.cited_chats import annotations
+
+QUESTION = "Who painted the amber room?"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A base, documents, their store, and a server over them."""
+    root = tmp_path_factory.mktemp("cited")
+    base_folder(root / "base", max_position_embeddings=2048)
+    (root / "docs").mkdir()
+    for name in ("amber", "birch"):
+        (root / "docs" / f"{name}.txt").write_text(f"The {name} room was painted by {name}son.")
+    model = toy_folder(root / "toy")
+    write = lambda: index(  # noqa: E731
+        IndexedFolder(root / "docs", "toy", lambda: ToyEmbedder(model)), str(root / "store")
+    )
+    write()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUNESMITH_HOME", str(root / "home"))
+        patch.setattr(documents_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
+        options = {"port": 0, "dtype": "float32", "device": "cpu", "rag": root / "store"}
+        with ts.serve(str(root / "base"), **options) as server:
+            yield root, client_of(server), write
+
+
+def ask(client, question=QUESTION, **options):
+    asked = {"model": "base+rag", "temperature": 0, "max_tokens": 6, **options}
+    messages = [{"role": "user", "content": question}]
+    return client.chat.completions.create(messages=messages, **asked)
+
+
+def test_it_answers_as_rag_ask_with_the_same_sources(place):
+    root, client, _ = place
+    settings = AskSettings(sampling=Sampling(max_new_tokens=6))
+    answerer = Answerer(open_base(str(root / "base"), dtype="float32"), settings)
+    expected = answerer.answer(Documents(str(root / "store")).find(QUESTION))
+    found = ask(client)
+    assert found.choices[0].message.content.strip() == expected.text
+    assert found.sources == expected.to_json()["sources"]
+    assert found.choices[0].message.annotations == []
+    pieces = list(ask(client, stream=True))
+    text = "".join(piece.choices[0].delta.content or "" for piece in pieces)
+    assert text == found.choices[0].message.content
+
+
+def test_what_was_edited_is_found_without_a_restart(place):
+    root, client, write = place
+    (root / "docs" / "amber.txt").write_text("The amber room was painted by Zoe.")
+    write()
+    assert "Zoe" in ask(client).sources[0]["text"]
+
+
+def test_the_models_are_listed_and_a_conversation_is_refused(place):
+    _, client, _ = place
+    found = {model.id: model.parent for model in client.models.list()}
+    assert found == {"base": None, "base+rag": "base"}
+    messages = [{"role": "system", "content": "x"}, {"role": "user", "content": QUESTION}]
+    with pytest.raises(openai.BadRequestError, match="one question"):
+        client.chat.completions.create(model="base+rag", messages=messages)
+    with pytest.raises(openai.BadRequestError, match="are for chats"):
+        client.completions.create(model="base+rag", prompt="x")
+    with pytest.raises(openai.BadRequestError, match="question is empty"):
+        ask(client, " ")
+
+
+def test_too_little_is_refused_without_a_model(place, monkeypatch):
+    _, client, _ = place
+    monkeypatch.setattr(Documents, "refresh", lambda documents: None)
+    find = Documents.find
+
+    def nothing(documents, question):
+        found = find(documents, question)
+        return type(found)(question, [], [], 0.1, refused=True)
+
+    monkeypatch.setattr(Documents, "find", nothing)
+    found = ask(client)
+    assert found.choices[0].message.content == "The documents do not say."
+    assert (found.usage.total_tokens, found.sources) == (0, [])
+    _, text, end = list(ask(client, stream=True))
+    assert text.choices[0].delta.content == found.choices[0].message.content
+    assert end.choices[0].finish_reason == "stop"
+
+
+def test_citations_have_their_places():
+    sources = [CitedSource(1, "a.txt", "x"), CitedSource(2, "b.pdf, page 3", "y")]
+    found = annotations("One [1]. Two [2, 7].", sources)
+    cited = [each["url_citation"] for each in found]
+    assert [(c["start_index"], c["end_index"], c["title"]) for c in cited] == [
+        (4, 7, "a.txt"),
+        (13, 19, "b.pdf, page 3"),
+    ]
+
+
+def test_texts_are_embedded_as_documents_are(place):
+    root, client, _ = place
+    texts = ["the amber room", "birch"]
+    expected = ToyEmbedder(root / "toy").embed(texts)
+    for form in ({}, {"encoding_format": "float"}):  # unless told, the client asks for base64
+        found = client.embeddings.create(model="toy", input=texts, **form)
+        assert np.allclose([each.embedding for each in found.data], expected)
+        assert found.usage.prompt_tokens == 4
+    assert len(client.embeddings.create(model="toy", input="one").data) == 1
+    with pytest.raises(openai.NotFoundError, match="There is toy"):
+        client.embeddings.create(model="base", input="x")
+    for wrong in ("", ["x", ""], ["x"] * 257):
+        with pytest.raises(openai.BadRequestError, match="input"):
+            client.embeddings.create(model="toy", input=wrong)
