@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from tunesmith.api.compare import STOPPING, draw_reports, interval_text
 from tunesmith.api.settings import RunKeywords, config_unless, is_named
-from tunesmith.api.show import Document, Outcome, print_table, sanitize
+from tunesmith.api.show import Document, Outcome, paragraph, print_table
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnRunEvent, working_on_runs
 from tunesmith.core.errors import UsageError
@@ -39,7 +39,7 @@ class Curve(Outcome):
         points = document["points"]
         rows = [(f"{p['rows']:,}", f"{p['loss']:.4f}", interval_text(p)) for p in points]
         print_table(console, TITLES, rows=rows, numbers=TITLES)
-        console.print(sanitize(self.found.verdict.text), style="bold")
+        paragraph(console, self.found.verdict.text, style="bold")
 
 
 def curve(
