@@ -89,9 +89,9 @@ def test_a_union_in_a_file_is_one_fault_too(faults):
         "c.yaml: `train.lr`: must be a number or auto (given: 'abc')"
     ]
     (line,) = faults("evaluate: {checks: [{kind: json, schema: 5}]}")
-    assert line == "c.yaml: `evaluate.checks.0.schema`: text or a mapping (given: 5)"
+    assert line == "c.yaml: `evaluate.checks.0.schema`: must be text or a mapping (given: 5)"
     (line,) = faults("method: {targets: 5}")
-    assert line == "c.yaml: `method.targets`: all-linear or a list (given: 5)"
+    assert line == "c.yaml: `method.targets`: must be all-linear or a list (given: 5)"
 
 
 def test_inside_the_member_that_was_meant_its_own_fault_is_told(faults):

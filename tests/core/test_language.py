@@ -21,6 +21,7 @@ from tunesmith.core.language import (
     with_particles,
 )
 from tunesmith.core.phrases import languages
+from tunesmith.models.hub_bases import hub_bases
 
 
 @pytest.mark.parametrize(
@@ -138,8 +139,8 @@ def pairs(text):
 
 @functools.cache
 def pairs_in_the_source():
-    """Those of all texts in the code, where a value is no word."""
-    found = set()
+    """Those of all texts in the code, where a value is no word, and of the table of bases."""
+    found = set().union(*(pairs(base.fit) for base in hub_bases()))
     for module in modules():
         for node in ast.walk(module.tree):
             if isinstance(node, ast.JoinedStr):

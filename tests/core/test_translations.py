@@ -4,6 +4,7 @@ import re
 
 from tests.messages import messages
 from tunesmith.core.language import _VALUE, catalogue_of, localized, with_particles
+from tunesmith.models.hub_bases import hub_bases
 
 # What reads like a text there and is not shown to a user in his language. What is raised, noted or
 # printed there counts nevertheless.
@@ -32,6 +33,7 @@ ENGLISH = {
     "data.token_cache": "messages of the file system",
     "data.files.binary": "messages of a library",
     "engine.memory": "messages of a library",
+    "engine.attention": "a mistake of a caller",
     "engine.blocks": "a mistake of a caller",
     "engine.decode": "a mistake of a caller",
     "models.catalog": "a message of pip",
@@ -86,6 +88,10 @@ def test_every_message_is_said_in_korean():
         if not of_english(message) and not is_said(message.text)
     }
     assert not missing, "\n".join(sorted(missing))
+
+
+def test_what_bases_of_the_hub_are_for_is_said_in_korean():
+    assert [each.fit for each in hub_bases() if not is_said(each.fit)] == []
 
 
 def test_what_is_english_by_design_is_somewhere():

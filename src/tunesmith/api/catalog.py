@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.api.show import Outcome, line, paragraph, print_facts, print_table
 from tunesmith.api.work import OnEvent, working
+from tunesmith.core.language import localized
 from tunesmith.core.numbers import bytes_text
 
 if TYPE_CHECKING:
@@ -63,13 +64,15 @@ class ModelList(Outcome):
             (each.name, NO_YES[each.cached], bytes_text(each.bytes), each.licence, each.description)
             for each in self.models
         ]
-        print_table(console, titles, rows=rows, numbers=("size",))
+        words = ("cached", "what it is")
+        print_table(console, titles, rows=rows, numbers=("size",), words=words)
         if missing := [each.name for each in self.models if not each.cached]:
             paragraph(console, f"\nFetch one: tunesmith model pull {missing[0]}")
         paragraph(
             console, "\nOn the hub, where it can be reached (docs/languages.md):", style="bold"
         )
-        print_table(console, HUB_TITLES, rows=map(self._hub_row, self.hub), numbers=("weights",))
+        hub, words = map(self._hub_row, self.hub), ("runs here", "licence", "languages")
+        print_table(console, HUB_TITLES, rows=hub, numbers=("weights",), words=words)
         known: list[Entry | HubBase] = [*self.models, *self.hub]
         fit = [(each.name, each.fit) for each in known if each.fit]
         paragraph(console, "\nWhat for, as far as it is measured or published:", style="bold")
@@ -117,10 +120,11 @@ class FamilyList(Outcome):
     def show(self, console: "Console") -> None:
         """A row for each."""
         rows = [
-            (kind, each.models, each.windows, ", ".join(each.traits) or "-")
+            (kind, each.models, each.windows, ", ".join(map(localized, each.traits)) or "-")
             for kind, each in self.families.items()
         ]
-        print_table(console, ("family", "models", "windows", "what its layers have"), rows=rows)
+        titles = ("family", "models", "windows", "what its layers have")
+        print_table(console, titles, rows=rows, words=("models", "windows"))
         paragraph(
             console, "\nClasses that also read images or sound; their language model is trained:"
         )
@@ -156,6 +160,7 @@ class FamilyExplained(Outcome):
         print_table(
             console,
             ("contract", "holds"),
+            words=("contract", "holds"),
             rows=[(each.name, each.broken or "yes") for each in self.found.contracts],
         )
 

@@ -126,12 +126,12 @@ def print_table(
     rows: Iterable[Sequence[str]],
     numbers: Collection[str] = (),
     whole: Collection[str] = (),
+    words: Collection[str] = (),
 ) -> None:
     """One line for each row, under titles in the user's language.
 
-    The columns in ``numbers`` are right-aligned.
-
-    Those in ``whole`` are not broken where there is room for them; the others wrap at words.
+    The columns in ``numbers`` are right-aligned, the cells of those in ``words`` messages. Those in
+    ``whole`` are not broken where there is room for them; the others wrap at words.
     """
     from rich.table import Table
 
@@ -145,7 +145,8 @@ def print_table(
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*map(sanitize, row))
+        cells = zip(titles, row, strict=True)
+        table.add_row(*(sanitize(localized(c) if title in words else c) for title, c in cells))
     console.print(table)
 
 

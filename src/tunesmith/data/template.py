@@ -203,19 +203,21 @@ def unfit(
 
 
 def _control_tokens(conversation: Conversation, chat_format: ChatFormat) -> Iterator[Fault]:
-    remedy = "Remove it, or write it in another way: the model would read it as the structure of "
-    remedy += (
-        "the conversation. With --data.control_tokens text it is read as plain text, as it is "
-    )
-    remedy += "when the model is asked."
     search = chat_format.control.search
     for number, message in enumerate(conversation.messages, start=1):
         if found := search("\n".join(texts_of(message))):
             what = f"message {number} ({message.role}) contains the control token `{found[0]}`."
-            yield Fault("control_tokens", what, remedy)
+            yield Fault("control_tokens", what, READ_AS_STRUCTURE)
     if found := search("\n".join(texts_in(conversation.tools))):
         what = f"the tools contain the control token `{found[0]}`."
-        yield Fault("control_tokens", what, remedy)
+        yield Fault("control_tokens", what, READ_AS_STRUCTURE)
+
+
+READ_AS_STRUCTURE = (
+    "Remove it, or write it in another way: the model would read it as the structure of the "
+    "conversation. With --data.control_tokens text it is read as plain text, as it is when the "
+    "model is asked."
+)
 
 
 def _ignored(conversation: Conversation, chat_format: ChatFormat) -> Iterator[Fault]:
