@@ -19,7 +19,7 @@ from tunesmith.data.chat_text import (
     unmarked,
 )
 from tunesmith.data.examples import Unrenderable, answer_example, locate, whole_example
-from tunesmith.data.faults import Fault, Note, Parsed, refuse
+from tunesmith.data.faults import READ_AS_STRUCTURE, Fault, Note, Parsed, refuse
 from tunesmith.data.rows import (
     Conversation,
     Example,
@@ -211,13 +211,6 @@ def _control_tokens(conversation: Conversation, chat_format: ChatFormat) -> Iter
     if found := search("\n".join(texts_in(conversation.tools))):
         what = f"the tools contain the control token `{found[0]}`."
         yield Fault("control_tokens", what, READ_AS_STRUCTURE)
-
-
-READ_AS_STRUCTURE = (
-    "Remove it, or write it in another way: the model would read it as the structure of the "
-    "conversation. With --data.control_tokens text it is read as plain text, as it is when the "
-    "model is asked."
-)
 
 
 def _ignored(conversation: Conversation, chat_format: ChatFormat) -> Iterator[Fault]:
