@@ -28,8 +28,9 @@ from tunesmith.engine.forward import Engine, named_tensors
 from tunesmith.methods import table, token_rows
 from tunesmith.methods.adapter import Adapter, Changes
 from tunesmith.models.cache import folder_bytes
+from tunesmith.models.hashes import TOKENIZER_FILES
 from tunesmith.models.text_part import as_files, file_names
-from tunesmith.models.weights import TOKENIZER_FILES, read_weight, write_derived
+from tunesmith.models.weights import read_weight, write_derived
 
 # The base that the adapter was trained on, dequantized where it is 4-bit, or what its folder
 # holds, from before it was quantized or cast.

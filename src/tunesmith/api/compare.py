@@ -59,6 +59,11 @@ class Comparison(Outcome):
         """Each run that has ended, by its name."""
         return {row.name: Run(row.summary) for row in self.found.rows if row.summary is not None}
 
+    def evaluations(self) -> dict[str, Document | None]:
+        """Each run's evaluate document; None for a run that has not ended."""
+        found = {row.name: row.summary for row in self.found.rows}
+        return {name: each.evaluation if each else None for name, each in found.items()}
+
     @property
     def report(self) -> Path:
         """The page of the comparison."""

@@ -130,7 +130,7 @@ def _few(layers: Sequence[str]) -> str:
 
 def show_trial(trial: "Trial", console: "Console") -> None:
     """A line for each arm: every task's score, and how the worst one changes."""
-    from tunesmith.evaluation.arms import BASE
+    from tunesmith.evaluation.comparison import BASE
     from tunesmith.studies.tasks import ALONE
 
     names = [each.task for each in trial.scores]

@@ -15,7 +15,7 @@ from tunesmith.core.numbers import bytes_text, duration, milliseconds, money, pe
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.evaluation.answers import Answers
+    from tunesmith.runs.evaluated import AnswerRows
     from tunesmith.runs.summary import RunSummary
 
 
@@ -42,6 +42,8 @@ def show_evaluation(evaluation: Document, console: "Console") -> None:
         line(console, plain)
     if text := text_in(verdict):
         line(console, text)
+    if against := evaluation.get("against"):
+        line(console, f"against {against['run']}: {text_in(against)}")
     if _is_degenerate(evaluation):
         line(console, text_in(evaluation["degeneration"]))
     if arms := evaluation.get("arms"):
@@ -54,9 +56,9 @@ def show_evaluation(evaluation: Document, console: "Console") -> None:
 
 def text_in(part: Document | None) -> str:
     """The text of a part of an evaluate document, in the user's language where it has that."""
-    if not part:
-        return ""
-    return str((part.get("texts") or {}).get(current_language()) or part.get("text") or "")
+    from tunesmith.evaluation import findings
+
+    return findings.text_in(part, current_language())
 
 
 def _is_degenerate(evaluation: Document) -> bool:
@@ -96,7 +98,7 @@ def _cost_cell(arm: Document, key: str) -> str:
 
 def evaluation_lines(evaluation: Document) -> Iterator[str]:
     """What follows the table: remarks of checks, differences, arms left out, break-even."""
-    from tunesmith.evaluation.document import part_of
+    from tunesmith.evaluation.findings import part_of
 
     arms = evaluation.get("arms") or {}
     if arms:
@@ -209,7 +211,7 @@ def show_result(summary: "RunSummary", console: "Console", *, warnings: Sequence
     show_next(console, next_commands(summary))
 
 
-def show_answers(answers: "Answers | None", console: "Console") -> None:
+def show_answers(answers: "AnswerRows | None", console: "Console") -> None:
     """Some held-out questions with every arm's answer."""
     if answers is None:
         return

@@ -33,6 +33,15 @@ class Outcome:
         """Whether a command that ends with it exits with status 0, and not 1."""
         return True
 
+    @property
+    def status(self) -> int:
+        """The exit status of a command that ends with it."""
+        return 0 if self.is_good else 1
+
+    def evaluations(self) -> Mapping[str, Document | None]:
+        """The evaluate documents in it by the run's name; None where a run has none."""
+        return {}
+
     def to_json(self) -> Document:
         """The document that the command prints with ``--json``: that of what was ``found``."""
         return self.found.to_json()  # type: ignore[attr-defined, no-any-return]

@@ -48,6 +48,10 @@ class Run(Outcome):
         """The evaluate document; None without checks."""
         return self.summary.evaluation
 
+    def evaluations(self) -> dict[str, Document | None]:
+        """The evaluate document, by the folder's name."""
+        return {self.folder.name: self.evaluation}
+
     @property
     def verdict(self) -> str:
         """`yes`, `no` or `cannot tell`, with the reason."""

@@ -182,7 +182,7 @@ def _concluded(call: Callable[[], Outcome], *, as_json: bool, debug: bool) -> in
     try:
         result = call()
         _print(result, as_json=as_json)
-        return 0 if result.is_good else 1
+        return result.status
     except TunesmithError as error:
         if debug:
             traceback.print_exc()

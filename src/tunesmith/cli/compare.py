@@ -7,10 +7,12 @@ import typer
 
 from tunesmith.api.show import Outcome
 from tunesmith.cli.command import command, help_with_keys, numbers_of
+from tunesmith.cli.gate import gated
 from tunesmith.cli.train import read_words, run_keys
 
 
 @command
+@gated
 def compare(
     context: typer.Context,
     methods: Annotated[
@@ -31,7 +33,8 @@ def compare(
     """The same data through several methods: one table, and a run's folder for each.
 
     Adapters over one base train at the same time, their documents in one stream. CONFIG may list
-    `methods: [{name, kind, ...}]`; its other keys, and flags, hold for every run.
+    `methods: [{name, kind, ...}]`; its other keys, and flags, hold for every run, as --require
+    does.
     """
     from tunesmith.api.compare import compare as run
     from tunesmith.api.compare import read_grid, read_kinds

@@ -8,6 +8,7 @@ import typer
 
 from tunesmith.api.show import Outcome
 from tunesmith.cli.command import FILE_KEYS, command, help_with_keys, keys_named
+from tunesmith.cli.gate import gated
 from tunesmith.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def run_keys() -> "Mapping[str, Key]":
 
 
 @command
+@gated
 def train(
     context: typer.Context,
     resume: Annotated[
@@ -82,6 +84,7 @@ def evaluate_keys() -> "Mapping[str, Key]":
 
 
 @command
+@gated
 def evaluate(
     context: typer.Context,
     data: Annotated[
@@ -98,6 +101,15 @@ def evaluate(
             help="Where evaluation.json and answers.jsonl go; without it the run's folder.",
         ),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", readable=False, help="Ask this earlier run the same: is this one better?"
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ask again even where nothing has changed.")
+    ] = False,
     _: Annotated[bool, help_with_keys(evaluate_keys)] = False,
 ) -> Outcome:
     """Did it work? Evaluate a run again: `tunesmith evaluate RUN`, an adapter's folder, or a model.
@@ -108,7 +120,7 @@ def evaluate(
     from tunesmith.api.evaluate import evaluate as run
 
     target, flags = _asked(context.args)
-    return run(target, data, settings=flags, out=out, progress=True)
+    return run(target, data, settings=flags, out=out, against=against, fresh=fresh, progress=True)
 
 
 def _asked(words: list[str]) -> "tuple[str, Flags]":

@@ -17,6 +17,7 @@ from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.evaluation.answers import Question
 from tunesmith.evaluation.checks.table import build_checks
+from tunesmith.evaluation.comparison import BASE, EXAMPLES, PROMPTED
 from tunesmith.generation.decoder import Prompt
 
 
@@ -75,7 +76,6 @@ def _letters(text: str) -> str:
     return letters(bare(fold(text)))
 
 
-BASE, PROMPTED, EXAMPLES = "base", "prompted", "examples"  # TUNED is in comparison
 Change = Callable[[tuple[Message, ...]], tuple[Message, ...]]
 
 

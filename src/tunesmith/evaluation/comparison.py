@@ -214,7 +214,8 @@ def _most(rows: Sequence[int | None]) -> int | None:
     return max(known) if len(known) == len(rows) else None
 
 
-TUNED = "tuned"
+BASE, PROMPTED, EXAMPLES, TUNED = "base", "prompted", "examples", "tuned"  # the arms
+PREVIOUS = "previous"  # an earlier run, asked the same
 
 RowScores = Sequence[float | None]
 """Scores of one arm in the order of the rows; None where a row has none."""

@@ -9,18 +9,12 @@ from tunesmith.config import RunConfig
 from tunesmith.evaluation.answers import Answers
 from tunesmith.evaluation.arms import BaseArms
 from tunesmith.evaluation.costs import BreakEven
-from tunesmith.evaluation.findings import in_languages
+from tunesmith.evaluation.findings import EARLIER, in_languages
 from tunesmith.evaluation.verdict import Verdict
 from tunesmith.evaluation.verdict_text import elsewhere_text, skill_text, text_with
 
 # Keys of further measures; each is null where it was not measured.
 MEASURES = ("degeneration", "scale", "consistency", "knowledge", "overfitting", "capacity")
-EARLIER = {"scale": "strength", "overfitting": "overtuning"}  # also written, for one version
-
-
-def part_of(document: Mapping[str, Any], name: str) -> Any:
-    """A measure's part of an evaluate document, of an earlier version's too; None without one."""
-    return document.get(name, document.get(EARLIER.get(name, name)))
 
 
 def document(

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from tunesmith.core.numbers import duration, duration_between, pluralize
 from tunesmith.engine.forward import Engine
-from tunesmith.evaluation.arms import EXAMPLES
-from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.comparison import EXAMPLES, TUNED
 from tunesmith.evaluation.likelihoods import ScoredSpan, log_likelihoods
 from tunesmith.generation.decoder import Decoder, PrefixGroup, Prompt, common_length
 from tunesmith.generation.loop import BEGIN_TOKENS, like_lengths, slots_of

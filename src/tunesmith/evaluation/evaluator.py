@@ -22,10 +22,10 @@ from tunesmith.evaluation.answering import (
     unanswered,
 )
 from tunesmith.evaluation.answers import Answers, questions_of, score, text_of, warn_long_references
-from tunesmith.evaluation.arms import BASE, Arm, arm_of, base_arms, kept, without_room
+from tunesmith.evaluation.arms import Arm, arm_of, base_arms, kept, without_room
 from tunesmith.evaluation.checks.check import early_notes, fit_checks, require_references
 from tunesmith.evaluation.checks.table import build_checks
-from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.comparison import BASE, TUNED
 from tunesmith.evaluation.costs import (
     Timed,
     arm_costs,

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tunesmith.core.language import DEFAULT
 from tunesmith.core.numbers import MINUS, points
 from tunesmith.core.phrases import Phrases, languages
 
 PHRASES = "tunesmith.evaluation.words"
+# Keys of an evaluate document that changed: the earlier one is written too, for one version.
+EARLIER = {"scale": "strength", "overfitting": "overtuning"}
 
 
 def words_in(language: str = DEFAULT) -> Phrases:
@@ -20,6 +23,18 @@ def in_languages(text: Callable[[Phrases], str]) -> dict[str, object]:
     """A document's `text`, and the text in every language as `texts`."""
     texts = {language: text(words_in(language)) for language in languages(PHRASES)}
     return {"text": texts[DEFAULT], "texts": texts}
+
+
+def part_of(document: Mapping[str, Any], name: str) -> Any:
+    """A measure's part of an evaluate document, of an earlier version's too; None without one."""
+    return document.get(name, document.get(EARLIER.get(name, name)))
+
+
+def text_in(part: Any, language: str) -> str:
+    """The text of a part of the evaluation, in a language where it has that."""
+    if not part:
+        return ""
+    return str((part.get("texts") or {}).get(language) or part.get("text") or "")
 
 
 class Described:

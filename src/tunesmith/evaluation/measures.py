@@ -16,10 +16,10 @@ from tunesmith.data.dataset import RunRows
 from tunesmith.data.rows import TokenRow
 from tunesmith.evaluation.answering import Respondent, fingerprint
 from tunesmith.evaluation.answers import Question
-from tunesmith.evaluation.arms import BASE, PROMPTED, Arm, BaseArms, instruction_change
+from tunesmith.evaluation.arms import Arm, BaseArms, instruction_change
 from tunesmith.evaluation.capacity import Capacity, capacity_of
 from tunesmith.evaluation.checks.check import Check
-from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.comparison import BASE, PROMPTED, TUNED
 from tunesmith.evaluation.consistency_questions import AskedArm, ConsistencyRun, Drawn
 from tunesmith.evaluation.costs import Timed
 from tunesmith.evaluation.duration import Again, AnswersToCome, expected_length, to_answer

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tunesmith.core.phrases import Phrases
-from tunesmith.evaluation.arms import BASE
-from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.comparison import BASE, TUNED
 from tunesmith.evaluation.findings import arm_text
 
 Document = Mapping[str, Any]

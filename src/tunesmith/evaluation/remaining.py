@@ -6,8 +6,8 @@ from dataclasses import KW_ONLY, dataclass
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import EvaluateSettings
 from tunesmith.data.tokenizer import encode
-from tunesmith.evaluation.arms import BASE, Arm
-from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.arms import Arm
+from tunesmith.evaluation.comparison import BASE, TUNED
 from tunesmith.evaluation.costs import STEPS
 from tunesmith.evaluation.duration import (
     TALK,

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from tunesmith.core.language import DEFAULT
 from tunesmith.core.numbers import points
 from tunesmith.core.phrases import Phrases
-from tunesmith.evaluation.arms import BASE, PROMPTED
-from tunesmith.evaluation.comparison import TUNED, CheckSummary
+from tunesmith.evaluation.comparison import BASE, PROMPTED, TUNED, CheckSummary
 from tunesmith.evaluation.findings import arm_text, points_text, share_text, words_in
 from tunesmith.evaluation.forgetting import ProbeFinding
 from tunesmith.evaluation.intervals import Interval
@@ -37,6 +36,14 @@ def elsewhere_text(verdict: Verdict, words: Phrases) -> str:
     return _VerdictText(verdict, words).elsewhere() if verdict.summary.has_tuned else ""
 
 
+def against_text(verdict: Verdict, words: Phrases) -> str:
+    """A verdict against an earlier run: skill, scores, and what fell."""
+    text, check = _VerdictText(verdict, words), verdict.check
+    if check is None or TUNED not in check.arms:
+        return skill_text(verdict, words)
+    return " ".join((text.skill(check), *text.scores(check)))
+
+
 class _VerdictText:
     """A verdict and the words for it."""
 
@@ -56,14 +63,18 @@ class _VerdictText:
         yield self.phrase(f"word.{verdict.answer}")
         yield self.skill(verdict.check)
         yield self.elsewhere()
-        if TUNED in verdict.check.arms:
-            yield self.phrase("sentence", text=self._scores(verdict.check))
-        for check in verdict.rose:
-            yield self._changed("rose", check)
-        for check in verdict.fell:
-            yield self._changed("fell", check)
+        yield from self.scores(verdict.check)
         yield from self._forgetting()
         yield from self._tokens()
+
+    def scores(self, first: CheckSummary) -> Iterator[str]:
+        """What passes the check that decides, where anything was scored, and what else changed."""
+        if TUNED in first.arms:
+            yield self.phrase("sentence", text=self._scores(first))
+        for check in self.verdict.rose:
+            yield self._changed("rose", check)
+        for check in self.verdict.fell:
+            yield self._changed("fell", check)
 
     def elsewhere(self) -> str:
         """Whether the rest is kept."""

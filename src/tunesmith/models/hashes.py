@@ -11,9 +11,17 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.files import replace_text, sha256_of
 from tunesmith.models import names
 from tunesmith.models.cache import cache_root
-from tunesmith.models.weights import TOKENIZER_FILES
 
 COMBINED = "combined"
+TOKENIZER_FILES = (
+    "tokenizer*",
+    "vocab.*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.*",
+    "*.model",
+)
 _DEFINING = (
     "*.safetensors",
     "*.safetensors.index.json",

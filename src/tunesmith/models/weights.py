@@ -96,15 +96,6 @@ _WEIGHTS = (
     *("*.safetensors", INDEX, "*.gguf"),
     *("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx"),
 )
-TOKENIZER_FILES = (
-    "tokenizer*",
-    "vocab.*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.*",
-    "*.model",
-)
 
 
 def write_derived(

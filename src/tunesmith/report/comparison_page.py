@@ -12,9 +12,9 @@ from tunesmith.core.errors import RunError
 from tunesmith.core.language import DEFAULT
 from tunesmith.core.numbers import bytes_text, clock, limits_text, percent
 from tunesmith.core.phrases import Phrases
-from tunesmith.evaluation.findings import words_in
+from tunesmith.evaluation.findings import text_in, words_in
 from tunesmith.evaluation.plain_verdict import plain_text
-from tunesmith.report.page import PHRASES, Section, page, text_in
+from tunesmith.report.page import PHRASES, Section, page
 from tunesmith.report.plot import (
     COLOURS,
     Bar,

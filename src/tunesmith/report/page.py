@@ -67,13 +67,6 @@ def _prose(text: str) -> Markup:
     return Markup(QUOTED.sub(r"<code>\1</code>", whole))
 
 
-def text_in(part: Any, language: str) -> str:
-    """The text of a part of the evaluation, in a language where it has that."""
-    if not part:
-        return ""
-    return str((part.get("texts") or {}).get(language) or part.get("text") or "")
-
-
 def change_text(found: Mapping[str, Any]) -> str:
     """`+4.1 (+1.0 – +7.2)`: a difference in points with its limits."""
     return f"{points(found['mean'])} ({limits_text(found['low'], found['high'], points)})"

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from tunesmith.core.language import DEFAULT
 from tunesmith.core.numbers import DASH, NO_BREAK, percent
 from tunesmith.core.phrases import Phrases
-from tunesmith.report.page import PHRASES, change_text, page, text_in
+from tunesmith.evaluation.findings import text_in
+from tunesmith.report.page import PHRASES, change_text, page
 from tunesmith.report.plot import Plot, interval_svg, listed, score_bar
 from tunesmith.runs.history import Document
 

@@ -10,12 +10,11 @@ from tunesmith.core.language import DEFAULT, localized
 from tunesmith.core.numbers import bytes_text, clock
 from tunesmith.core.phrases import Phrases
 from tunesmith.evaluation.comparison import TUNED
-from tunesmith.evaluation.document import part_of
-from tunesmith.evaluation.findings import share_text, words_in
+from tunesmith.evaluation.findings import part_of, share_text, text_in, words_in
 from tunesmith.evaluation.plain_verdict import plain_text
 from tunesmith.methods import table
 from tunesmith.report.answers import first_answers, shown_answers
-from tunesmith.report.page import PHRASES, Section, page, text_in
+from tunesmith.report.page import PHRASES, Section, page
 from tunesmith.report.score_charts import (
     ORDER,
     arms_plots,

@@ -13,13 +13,13 @@ from tunesmith.config.methods import first_kind
 from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.answering import fingerprint
-from tunesmith.evaluation.answers import Answers
 from tunesmith.evaluation.arms import require_evaluable
 from tunesmith.evaluation.evaluator import Evaluation, Evaluator
 from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.hashes import COMBINED, hash_folder
 from tunesmith.runs.card import update_card
+from tunesmith.runs.evaluated import EvaluatedTarget, inputs_sha256
 from tunesmith.runs.evaluation_files import (
     training_history,
     training_seconds,
@@ -36,17 +36,7 @@ NAME = "tuned"
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluatedTarget:
-    """What was found; ``document`` is None where nothing was asked, ``folder`` without a place."""
-
-    target: str
-    document: Mapping[str, object] | None
-    answers: Answers | None
-    folder: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Subject:
+class Subject:
     """What is evaluated: an adapter over the config's base, a whole model, or (None) that base.
 
     ``has_training_rows`` is whether the config names rows that it was trained on.
@@ -73,31 +63,34 @@ def evaluate_target(
     result or its base is gone, ConfigError without checks or rows. Cancelled, nothing is written,
     and what was answered is known the next time.
     """
-    subject = _subject(target, overrides, data)
+    subject = subject_of(target, overrides, data)
     require_evaluable(subject.config)
     _require_questions(subject.config, target)
+    config = subject.config
+    inputs = inputs_sha256(config, subject.run) if subject.run is not None else None
     subject = _with_rows(subject, progress)
     place = RunFolder(out) if out is not None else subject.run
     with ExitStack() as locks:
         if subject.run is not None:
             locks.enter_context(alone(subject.run.path))
-        found = _evaluated(subject, target, progress)
+        found = evaluated(subject, target, progress)
         document, answers = (found.document, found.answers) if found else (None, None)
         if place is not None:
             place.path.mkdir(parents=True, exist_ok=True)
-            write_evaluation(found, place)
+            write_evaluation(found, place, inputs=inputs)
             update_summary(document, place)
             update_card(place)
-    return EvaluatedTarget(target, document, answers, place.path if place else None)
+    folder = place.path if place else None
+    return EvaluatedTarget(target, config, document, answers, folder)
 
 
-def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> _Subject:
+def subject_of(target: str, overrides: Mapping[str, object], data: str | None) -> Subject:
     """What a name means: a run's folder (or the result in it), an adapter's, or a base."""
     held = {"data": {"eval": data}} if data is not None else {}
     if (run := run_of(target)) is not None:
         trained = run.require_trained()
         config = run.read_config(merged(overrides, held))
-        return _Subject(config, trained, trained == run.adapter, run)
+        return Subject(config, trained, trained == run.adapter, run)
     if data is None:
         require_target(target, data)
     found = locate(target)
@@ -110,7 +103,7 @@ def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> 
     own = merged({"model": found.model, "method": method}, under)
     values = merged(own, merged(named, held))
     config = run_config(values, path=None, flags=overrides)
-    return _Subject(config, adapter, adapter is not None, None, named["data"] != {"train": data})
+    return Subject(config, adapter, adapter is not None, None, named["data"] != {"train": data})
 
 
 def _require_questions(config: RunConfig, target: str) -> None:
@@ -125,7 +118,7 @@ def _require_questions(config: RunConfig, target: str) -> None:
         )
 
 
-def _evaluated(subject: _Subject, target: str, progress: Progress) -> Evaluation | None:
+def evaluated(subject: Subject, target: str, progress: Progress) -> Evaluation | None:
     """Open, attach, read, evaluate: the same calls as at the end of a training."""
     config = subject.config
     progress = replace(progress, threads=config.train.threads)
@@ -154,7 +147,7 @@ def _evaluated(subject: _Subject, target: str, progress: Progress) -> Evaluation
 
 
 def _tuned(
-    subject: _Subject, loaded: LoadedBase, adapter: Adapter | None, evaluator: Evaluator
+    subject: Subject, loaded: LoadedBase, adapter: Adapter | None, evaluator: Evaluator
 ) -> Tuned | None:
     """What is compared with the base; a whole model is loaded when the base has answered."""
     if subject.trained is None:
@@ -179,7 +172,7 @@ def _tuned(
     return Tuned(whole, None, who, seconds, history=history)
 
 
-def _loaded(subject: _Subject, target: str, progress: Progress) -> LoadedBase:
+def _loaded(subject: Subject, target: str, progress: Progress) -> LoadedBase:
     """The base; RunError where it is no longer there."""
     try:
         return open_for(subject.config, progress=progress)
@@ -201,7 +194,7 @@ def warn_other_base(trained: Path, loaded: LoadedBase, progress: Progress) -> No
         progress.notice("other_base", text)
 
 
-def _with_rows(subject: _Subject, progress: Progress) -> _Subject:
+def _with_rows(subject: Subject, progress: Progress) -> Subject:
     """The subject with files that are there; of a file alone where training rows are gone."""
     config = subject.config
     data, has_rows = config.data, subject.has_training_rows

@@ -10,6 +10,7 @@ from tunesmith.evaluation.evaluator import Evaluation
 from tunesmith.evaluation.forgetting import AdapterScale
 from tunesmith.evaluation.overfitting_evidence import Curves, Rate, TrainingHistory
 from tunesmith.methods import table
+from tunesmith.runs.evaluated import KEY
 from tunesmith.runs.folder import RunFolder, read_lines
 from tunesmith.training.events import BestCheckpoint, ScaledDown
 
@@ -35,13 +36,18 @@ def training_history(
     )
 
 
-def write_evaluation(evaluation: Evaluation | None, folder: RunFolder) -> None:
-    """Put document and answers into the run's folder, each file complete or as it was.
+def write_evaluation(
+    evaluation: Evaluation | None, folder: RunFolder, *, inputs: str | None
+) -> None:
+    """Put document and answers into a folder, each file complete or as it was.
 
-    The document names the page that `write_report` makes of it.
+    The document names the page that `write_report` makes of it, and has ``inputs``, the SHA-256 of
+    what it rests on (`evaluated.inputs_sha256`), where that is known.
     """
     if evaluation is not None:
         evaluation.document["report"] = str(folder.path / REPORT)
+        if inputs is not None:
+            evaluation.document[KEY] = inputs
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in evaluation.answers.rows()]
         files.write_text(folder.answers, "".join(lines))
         files.write_json(folder.evaluation, evaluation.document)

@@ -26,6 +26,7 @@ from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
 from tunesmith.runs import result
+from tunesmith.runs.evaluated import inputs_sha256
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
 from tunesmith.runs.folder import RunFolder, alone, with_folder
 from tunesmith.runs.inputs import require_files
@@ -254,7 +255,8 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
     if saved is not None and reason != "stopped":
         try:
             found = evaluator.evaluate(_tuned(prepared, saved, state, forgetting))
-            write_evaluation(found, run.folder)
+            inputs = inputs_sha256(run.folder.read_config(), run.folder)
+            write_evaluation(found, run.folder, inputs=inputs)
         except Cancelled:
             reason = "stopped"
     summary = RunSummary(

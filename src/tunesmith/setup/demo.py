@@ -8,8 +8,7 @@ from pathlib import Path
 from tunesmith.config import RunConfig
 from tunesmith.config.load import read_yaml
 from tunesmith.core.progress import SILENT, Cancelled, Progress
-from tunesmith.evaluation.arms import BASE
-from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.comparison import BASE, TUNED
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.run import train_run

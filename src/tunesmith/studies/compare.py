@@ -15,8 +15,8 @@ from tunesmith.core.errors import RunError, TunesmithError
 from tunesmith.core.progress import SILENT, Progress, finishing_first
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
-from tunesmith.evaluation.arms import BASE, require_evaluable
-from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.arms import require_evaluable
+from tunesmith.evaluation.comparison import BASE, TUNED
 from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
 from tunesmith.models.precision import detect_device

@@ -28,10 +28,10 @@ from tunesmith.evaluation.answering import (
     unanswered,
 )
 from tunesmith.evaluation.answers import Question, questions_of, score, text_of
-from tunesmith.evaluation.arms import BASE, Arm, arm_of, without_room
+from tunesmith.evaluation.arms import Arm, arm_of, without_room
 from tunesmith.evaluation.checks.check import Check, fit_checks, require_references
 from tunesmith.evaluation.checks.table import build_checks
-from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.comparison import BASE, TUNED
 from tunesmith.evaluation.duration import (
     EvaluationWork,
     describe,
