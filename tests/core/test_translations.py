@@ -30,7 +30,6 @@ ENGLISH = {
     "retrieval.read": "endings of files",
     "data.quality.persona": "patterns of answers",
     "data.quality.invisible": "names of characters, as Unicode has them",
-    "data.token_cache": "messages of the file system",
     "data.files.binary": "messages of a library",
     "engine.memory": "messages of a library",
     "engine.attention": "a mistake of a caller",

@@ -2,8 +2,8 @@
 
 Messages are English where they are made, in files and in JSON, and are put into the user's language
 where they are shown. As with gettext the English text is the key; `{name}` in it is any value,
-`{name:text}` one that is a message itself or a list of them, `{n}` (one letter) a number, `{code}`
-a word, and `(s)` the ending of a plural.
+`{name:text}` one that is a message itself or a list of them, `{name:names}` names of a user's (or
+`no columns`), `{n}` (one letter) a number, `{code}` a word, and `(s)` the ending of a plural.
 """
 
 import contextlib
@@ -100,7 +100,7 @@ _SENTENCES = re.compile(r"(?<=[.!?])( )(?=\S)")
 _HALVES = re.compile(r"(; )(?=\S)")
 LONGEST_OF_A_LIST = 6  # blanks in a part
 _LISTED = re.compile(r"(, | and | or | \+ )")
-_VALUE = re.compile(r"\{(\w+)(:text)?\}")
+_VALUE = re.compile(r"\{(\w+)(?::(text|names))?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class _Entry:
 
     english: str
     literals: tuple[str, ...]
-    nested: frozenset[str]
+    nested: Mapping[str, str]  # name of a value -> text or names
     said: str
 
     @property
@@ -132,8 +132,9 @@ class _Entry:
         if match is None:
             return None
         values = match.groupdict()
-        for name in self.nested:
-            values[name] = catalogue.nested(values[name])
+        for name, kind in self.nested.items():
+            said = catalogue.nested if kind == "text" else catalogue.names
+            values[name] = said(values[name])
         return with_particles(_VALUE.sub(lambda m: values[m[1]], self.said))
 
 
@@ -167,7 +168,13 @@ class _Catalogue:
         parts = _LISTED.split(text)
         if any(part.count(" ") > LONGEST_OF_A_LIST for part in parts):
             return text
-        return "".join(_localized(part, self._language) for part in parts)
+        said = [_localized(part, self._language) for part in parts]
+        is_list = said[::2] != parts[::2] or all(" " not in part for part in parts[::2])
+        return "".join(said) if is_list else text
+
+    def names(self, text: str) -> str:
+        """Names that a user gave: only what is said in their place or after them is a message."""
+        return (self.translate(text) if " " in text else None) or text
 
 
 def _has_values(english: str) -> bool:
@@ -176,11 +183,11 @@ def _has_values(english: str) -> bool:
 
 def _entry(english: str, said: str) -> _Entry:
     literals = tuple(part for part in _GAP.split(english) if part)
-    nested = frozenset(value[1] for value in _VALUE.finditer(english) if value[2])
+    nested = {value[1]: value[2] for value in _VALUE.finditer(english) if value[2]}
     return _Entry(english, literals, nested, said)
 
 
-_GAP = re.compile(r"\{\w+(?::text)?\}|\(s\)")
+_GAP = re.compile(r"\{\w+(?::(?:text|names))?\}|\(s\)")
 _WORD = re.compile(r"\w+")
 _LETTER = "\N{LATIN LETTER BILABIAL CLICK}"  # in no message: what touches a value is no whole word
 _NUMBER = r"[+\-\u2212]?\d(?:[\d,]|\.(?=\d))*"
