@@ -97,6 +97,16 @@ SAID = [
         "잊었는지 보는 시험: 2,060 중 56, 36:20 남음 ...",
     ),
     (
+        "note: nearly the same row appears earlier (case, punctuation, a word in short texts) "
+        "(12 rows: line 12, 13) [near_duplicates]",
+        "알림: 거의 같은 행이 앞에 또 있습니다 (대소문자, 문장 부호, 짧은 글의 한 낱말 차이) "
+        "(12행: 12, 13번째 줄) [near_duplicates]",
+    ),
+    (
+        "note: a.jsonl: the tokens of its 30 rows are in the cache",
+        "알림: a.jsonl: 30행의 토큰은 캐시에 있습니다",
+    ),
+    (
         'a.csv:1: "completion" is missing (found: prompt, name and 3 more). Add it.',
         'a.csv:1: 열 "completion"이 없습니다 (있는 열: prompt, name 외 3개). 그 열을 넣으세요.',
     ),
@@ -139,7 +149,14 @@ VALUE = re.compile(r"\{\w+(?::\w+)?\}|\(s\)")
 WORD = re.compile(r"[A-Za-z0-9.'-]+")
 # Messages of the libraries that read the command line, JSON and YAML, and of the system.
 OF_OTHERS = ("No such ", "Missing ", "Expecting ", "Unterminated ", "Invalid ", "Read-only ")
-OF_OTHERS += ("mapping values ", "could not find ", "No space ")
+OF_OTHERS += (
+    "'{value}' is ",
+    "Option '{name}' ",
+    "Got unexpected ",
+    "mapping values ",
+    "could not find ",
+    "No space ",
+)
 
 
 def pairs(text):

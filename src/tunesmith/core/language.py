@@ -73,7 +73,8 @@ def _localized(text: str, language: str) -> str:
     if not plain:
         return text
     catalogue = _catalogue(language)
-    found = catalogue.translate(plain)
+    kind = _KIND.match(plain)
+    found = None if kind else catalogue.translate(plain)
     if found is None:
         pieces = _parts(plain)
         found = plain if len(pieces) == 1 else "".join(_localized(p, language) for p in pieces)
@@ -85,7 +86,7 @@ def _localized(text: str, language: str) -> str:
 
 def _parts(text: str) -> list[str]:
     """The lines of a text; of one line its place (`rows.csv:3:`) and the rest, or its sentences."""
-    if place := _LINE.match(text):
+    if place := _KIND.match(text) or _LINE.match(text):
         return [place[0], text[place.end() :]]
     for division in (_LINES, _SENTENCES, _PLACE, _HALVES):
         if len(parts := division.split(text)) > 1:
@@ -93,6 +94,7 @@ def _parts(text: str) -> list[str]:
     return [text]
 
 
+_KIND = re.compile(r"(?:note|warning|error): ")
 _LINES = re.compile(r"(\n)")
 _LINE = re.compile(r"[^\n]*?:\d+: ")
 _PLACE = re.compile(r"^(\S+: )")
