@@ -21,6 +21,7 @@ from tunesmith.core.language import (
     with_particles,
 )
 from tunesmith.core.phrases import languages
+from tunesmith.evaluation.findings import words_in
 from tunesmith.models.hub_bases import hub_bases
 
 
@@ -168,6 +169,9 @@ def pairs(text):
 def pairs_in_the_source():
     """Those of all texts in the code, where a value is no word, and of the table of bases."""
     found = set().union(*(pairs(base.fit) for base in hub_bases()))
+    for kind in ("checkpoint-share", "checkpoint-loss", "checkpoint-nats"):
+        found |= set().union(*map(pairs, words_in().phrases["overfitting"][kind].values()))
+    found |= set().union(*map(pairs, words_in().phrases["scale"].values()))
     for module in modules():
         for node in ast.walk(module.tree):
             if isinstance(node, ast.JoinedStr):

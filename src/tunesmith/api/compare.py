@@ -84,9 +84,8 @@ class Comparison(Outcome):
     def show(self, console: "Console") -> None:
         """The table, the base's own score, what was noticed, and what failed or is unfinished."""
         document: Document = self.found.to_json()
-        print_table(
-            console, TITLES, rows=[_cells(row) for row in document["runs"]], numbers=NUMBERS
-        )
+        rows, words = [_cells(row) for row in document["runs"]], ("score", "verdict")
+        print_table(console, TITLES, rows=rows, numbers=NUMBERS, words=words)
         if document["base"]["score"] is not None:
             paragraph(console, f"base without training: {interval_text(document['base'])}")
         paragraph(

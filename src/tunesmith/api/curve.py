@@ -38,7 +38,7 @@ class Curve(Outcome):
         document: Document = self.found.to_json()
         points = document["points"]
         rows = [(f"{p['rows']:,}", f"{p['loss']:.4f}", interval_text(p)) for p in points]
-        print_table(console, TITLES, rows=rows, numbers=TITLES)
+        print_table(console, TITLES, rows=rows, numbers=TITLES, words=("score",))
         paragraph(console, self.found.verdict.text, style="bold")
 
 

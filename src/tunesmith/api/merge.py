@@ -145,7 +145,8 @@ def show_trial(trial: "Trial", console: "Console") -> None:
         worst = difference_text({"mean": -drop.mean, "low": -drop.high, "high": -drop.low})
         cells = [each.recipe.name, f"{rank:,}", percent(error)]
         rows.append([*cells, *_scores(trial, each.recipe.name), worst])
-    print_table(console, titles, rows=rows, numbers=titles[1:])
+    words = ("combination", "worst change")
+    print_table(console, titles, rows=rows, numbers=titles[1:], words=words)
     checks = ", ".join(f"{each.task} by `{each.check}`" for each in trial.scores)
     legend = "held-out rows, with 95 % intervals; error: what the rank loses"
     line(console, f"{checks}; {legend}")

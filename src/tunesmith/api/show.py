@@ -125,7 +125,8 @@ def show_next(console: "Console", commands: Iterable[str], *, title: str = "\nNe
     if commands:
         console.print(localized(title), style="bold")
     for command in commands:
-        console.print(f"  {sanitize(command)}{asked}", soft_wrap=True)
+        flag = asked if command.startswith("tunesmith ") else ""
+        console.print(f"  {sanitize(command)}{flag}", soft_wrap=True)
 
 
 def print_table(
@@ -167,5 +168,6 @@ def print_facts(console: "Console", facts: Iterable[tuple[str, str]]) -> None:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(max_width=FACT_WIDTH, overflow="fold")
     for name, value in facts:
-        table.add_row(localized(name), sanitize(localized(value)))
+        said = localized(value) if " " in value else value  # one word may be a name
+        table.add_row(localized(name), sanitize(said))
     console.print(table)

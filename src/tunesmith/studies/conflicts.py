@@ -103,7 +103,7 @@ def _opposed(found: Conflicts) -> Iterator[tuple[str, float]]:
 def _measured(trial: Trial, answer: str) -> Iterator[str]:
     """What a linear merge costs, the recipe that costs least, and that nothing is lost unmerged."""
     if (kept := _loses_least(trial)) is not None:
-        lost = ", ".join(f"{nats:.2f} of {name}" for name, nats in kept.lost.items())
+        lost = ", ".join(f"{name} {nats:.2f}" for name, nats in kept.lost.items())
         yield (
             f"By the likelihood of held-out answers `{kept.recipe.name}` loses least: {lost} "
             "(nats a token)."
