@@ -71,8 +71,9 @@ class ModelList(Outcome):
         paragraph(
             console, "\nOn the hub, where it can be reached (docs/languages.md):", style="bold"
         )
-        hub, words = map(self._hub_row, self.hub), ("runs here", "licence", "languages")
-        print_table(console, HUB_TITLES, rows=hub, numbers=("weights",), words=words)
+        said = ("runs here", "licence", "languages")
+        hub = map(self._hub_row, self.hub)
+        print_table(console, HUB_TITLES, rows=hub, numbers=("weights",), words=said)
         known: list[Entry | HubBase] = [*self.models, *self.hub]
         fit = [(each.name, each.fit) for each in known if each.fit]
         paragraph(console, "\nWhat for, as far as it is measured or published:", style="bold")
