@@ -24,6 +24,15 @@ sys.dont_write_bytecode = False
 os.environ.pop("COLUMNS", None)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a card that this machine has not."""
+    if item.get_closest_marker("cuda") is not None:
+        import torch  # heavy, and few tests need a card
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs an NVIDIA card")
+
+
 def pytest_collection_finish() -> None:
     """What was imported stays, so that no later collection of garbage needs to look through it."""
     gc.collect()

@@ -221,10 +221,12 @@ def fits(family: str, settings: BaseModel) -> bool:
     return "experts" in TRAITS[family] or not getattr(settings, "target_parameters", ())
 
 
-def tiny_model(family: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> PreTrainedModel:
+def tiny_model(
+    family: str, dtype: torch.dtype = torch.float64, seed: int = 0, **settings: object
+) -> PreTrainedModel:
     """A random model with transformers' eager attention; large weights, so that errors show."""
     torch.manual_seed(seed)
-    config = AutoConfig.for_model(family, **{**SHAPE, **FAMILIES[family]})
+    config = AutoConfig.for_model(family, **{**SHAPE, **FAMILIES[family], **settings})
     model = AutoModelForCausalLM.from_config(
         config, attn_implementation="eager", experts_implementation="eager"
     )

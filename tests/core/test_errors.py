@@ -1,8 +1,11 @@
 """A refusal reads well from a command line and from Python."""
 
+import pickle
+
 import pytest
 
-from tunesmith.core.errors import RunError, is_command_line, keywords_of
+from tunesmith.core.errors import DataError, RunError, is_command_line, keywords_of
+from tunesmith.data.faults import Fault, FaultyData
 
 
 @pytest.mark.parametrize(
@@ -32,3 +35,12 @@ def test_python_is_told_the_keyword_and_a_command_line_is_not():
         assert str(error) == said
     finally:
         is_command_line.reset(token)
+
+
+def test_errors_can_be_sent_to_other_processes():
+    faulty = FaultyData([Fault("empty", "There is nothing.", "Write something.", "rows.jsonl", 3)])
+    for error in (faulty, DataError("No rows.", remedy="Add some.", code="none")):
+        copy = pickle.loads(pickle.dumps(error))
+        assert type(copy) is type(error)
+        assert str(copy) == str(error)
+        assert vars(copy) == vars(error)

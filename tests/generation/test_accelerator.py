@@ -13,6 +13,7 @@ from tunesmith.generation.loop import generate
 from tunesmith.generation.sampling import Sampling
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Words
+from tunesmith.models.four_bit import FourBit
 
 STEPS = 5
 METHODS = {
@@ -41,3 +42,8 @@ def test_a_step_waits_once_for_the_tokens_of_all_rows(family, four_bit, temperat
     (place,), (count,) = zip(*accelerator.waits.items(), strict=True)
     assert place.startswith(f"{META} to cpu: sampling.py")
     assert count == STEPS
+
+
+def test_a_step_over_codes_waits_once_too(monkeypatch):
+    monkeypatch.setattr(FourBit, "has_product", lambda self, x: True)
+    test_a_step_waits_once_for_the_tokens_of_all_rows("qwen3", True, 0.0)

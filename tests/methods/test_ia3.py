@@ -143,7 +143,7 @@ def test_merged_weights_and_biases_give_what_is_attached_as_in_peft(family, tmp_
 def test_over_4_bit_it_computes_and_merges_as_over_the_dequantised_base(tmp_path):
     engine = prepare_(four_bit_model(base("llama"), tmp_path))
     adapter = table.attach(engine, SETTINGS["default"], name="a")
-    assert any(linear.four_bit and linear.terms for linear in engine.linears.values())
+    assert any(linear.is_four_bit and linear.terms for linear in engine.linears.values())
     for parameter in adapter.parameters.values():
         parameter.data.add_(0.3)
     plain = base("llama")

@@ -22,6 +22,9 @@ from tunesmith.core.progress import SILENT
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum
 from tunesmith.engine.pack import pack
+from tunesmith.generation.decoder import Prompt
+from tunesmith.generation.loop import generate
+from tunesmith.generation.sampling import Sampling
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Words
 from tunesmith.models import four_bit
@@ -81,6 +84,50 @@ def test_every_width_is_dequantised_by_the_scale_of_its_own_block(width, dtype):
     expected = numbers * (scales + ours.state.offset).repeat_interleave(four_bit.BLOCK)
     assert torch.equal(ours.dense(dtype), expected.view(64, width).to(dtype))
     assert float((expected.view(64, width) - weight).norm() / weight.norm()) < 0.11
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("width", [64, 192, 320])
+@pytest.mark.parametrize("count", [1, 7])
+def test_the_product_over_codes_is_that_over_the_dense_weight(count, width, dtype):
+    generator = torch.Generator().manual_seed(0)
+    weight, x = (torch.randn(n, width, generator=generator).to(dtype) for n in (70, count))
+    ours = four_bit.quantize(weight.shape, lambda start, stop: weight[start:stop])
+    assert torch.equal(ours.product(x), x @ ours.dense(dtype).t())
+    assert not ours.has_product(x)  # a processor has no kernel of its own for it
+
+
+def answered(engine):
+    prompts = [Prompt(tuple(range(5, 5 + n)), adapter) for adapter in (None, "a") for n in (3, 8)]
+    sampling = Sampling(0.0, max_new_tokens=4)
+    made = generate(engine, prompts, stop_ids=frozenset(), sampling=sampling)
+    return sorted((answer.row, answer.ids) for answer in made)
+
+
+def test_answers_are_the_same_over_codes_and_training_never_multiplies_them(tmp_path, monkeypatch):
+    shape = {"hidden_size": 64, "intermediate_size": 128, "head_dim": 16}
+    engine = prepare_(four_bit_model(tiny_model("llama", torch.float32, **shape), tmp_path))
+    table.attach(engine, VARIANTS[FOUR_BIT[0]], name="a", seed=1)
+    expected, calls = answered(engine), []
+    monkeypatch.setattr(four_bit.FourBit, "has_product", lambda self, x: not calls.append(len(x)))
+    assert answered(engine) == expected
+    assert min(calls) == 4  # rows of a step
+    calls.clear()
+    batch = pack(rows("a"))
+    loss_sum(engine.hidden_states(batch), batch, engine.head).backward()
+    assert not calls
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("count", [1, 4, 40])
+def test_on_a_card_the_product_over_codes_is_near_that_over_the_dense_weight(count, dtype):
+    generator = torch.Generator().manual_seed(0)
+    weight, x = (torch.randn(n, 512, generator=generator).to("cuda", dtype) for n in (300, count))
+    ours = four_bit.quantize(weight.shape, lambda start, stop: weight[start:stop])
+    assert ours.has_product(x)
+    expected = x.float() @ ours.dense(torch.float32).t()
+    assert float((ours.product(x) - expected).norm() / expected.norm()) < 1e-2
 
 
 def dequantised(model, quantized):

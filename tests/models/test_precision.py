@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tunesmith.core.errors import ModelError
+from tunesmith.core.ranks import RankPlace
 from tunesmith.models import precision
 
 CPU = torch.device("cpu")
@@ -76,3 +77,18 @@ def test_absent_or_unknown_device_is_refused_by_name(monkeypatch, choice):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ModelError, match=f"'{choice}'"):
         precision.detect_device(choice)
+
+
+@pytest.mark.parametrize("choice", ["auto", "cuda"])
+def test_each_rank_has_the_card_of_its_number(monkeypatch, choice):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setitem(precision.COUNTS, "cuda", lambda: 2)
+    for local in (0, 1):
+        place = RankPlace(4 + local, 8, local, local_size=4)
+        monkeypatch.setattr("tunesmith.core.ranks._place", place)
+        assert precision.detect_device(choice) == torch.device("cuda", local)
+    place = RankPlace(6, 8, 2, local_size=4)
+    monkeypatch.setattr("tunesmith.core.ranks._place", place)
+    with pytest.raises(ModelError, match="shows 2 CUDA devices to torch, and has 4 ranks") as error:
+        precision.detect_device(choice)
+    assert error.value.remedy == "Start as many ranks as devices: --nproc-per-node 2."

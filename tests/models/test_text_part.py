@@ -96,7 +96,7 @@ def test_the_4_bit_copy_is_a_whole_class_with_its_towers_as_they_were(kind, tmp_
     assert (copy / PROCESSOR).is_file()
     loaded = load_base(str(base), dtype="float32", device="cpu", four_bit=True)
     engine = prepare_(loaded.model)
-    assert all(linear.four_bit is not None for linear in engine.linears.values())
+    assert all(linear.is_four_bit for linear in engine.linears.values())
     whole = AutoModelForImageTextToText.from_pretrained(
         copy, dtype=torch.float32, device_map={"": "cpu"}
     )

@@ -1,6 +1,9 @@
 import json
 import os
 
+import torch
+
+from tunesmith.setup import features
 from tunesmith.setup.doctor import examine
 
 
@@ -13,10 +16,20 @@ def test_the_page_is_json_and_holds_what_a_bug_report_needs(home):
 
 
 def test_every_feature_says_whether_it_is_used_and_why(home):
-    features = {each["name"]: each for each in examine()["features"]}
-    assert all(each["reason"] and isinstance(each["used"], bool) for each in features.values())
-    assert {"cuda", "xpu", "mps", "4-bit bases", "loss scaling", "ordered sums"} <= features.keys()
-    assert sum(features[name]["used"] for name in ("bfloat16", "float32") if name in features) == 1
+    found = {each["name"]: each for each in examine()["features"]}
+    assert all(each["reason"] and isinstance(each["used"], bool) for each in found.values())
+    assert {"cuda", "xpu", "mps", "4-bit bases", "loss scaling", "ordered sums"} <= found.keys()
+    assert found["attention in one call"]["reason"].startswith("only on CUDA")
+    assert sum(found[name]["used"] for name in ("bfloat16", "float32") if name in found) == 1
+
+
+def test_the_attention_of_a_card_is_named(monkeypatch):
+    device = torch.device("cuda")
+    monkeypatch.setattr(features, "obstacle", lambda device, dtype: None)
+    assert features._attention(device, torch.bfloat16).used
+    monkeypatch.setattr(features, "obstacle", lambda device, dtype: "only from Ampere on")
+    found = features._attention(device, torch.float16)
+    assert (found.used, found.reason.partition(";")[0]) == (False, "only from Ampere on")
 
 
 def test_the_cache_is_measured(home):

@@ -3,11 +3,13 @@
 import json
 import weakref
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.ranks import on_ranks
 from tests.runs.tiny import config
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import RunError
@@ -227,3 +229,21 @@ def test_the_peak_of_a_run_that_goes_on_is_that_of_all_its_processes(tmp_path):
     metrics.write_text("".join(json.dumps(line) + "\n" for line in (first, *others)))
     (row,) = resume_comparison(out).to_json()["runs"]
     assert row["peak_bytes"] == 10**15
+
+
+@pytest.mark.slow
+def test_a_comparison_on_two_ranks_ends_as_on_one(tmp_path, home):
+    cuts = {"steps": 4, "rows_per_step": 6, "tokens_per_micro_batch": 40, "retention": "none"}
+
+    def compared(out):
+        found, _ = go(variants(tmp_path, methods=["lora", "prompt"], train=cuts), out)
+        return [(row.name, row.summary.train_loss, row.summary.adapter) for row in found.rows]
+
+    (alone,) = on_ranks(1, partial(compared, tmp_path / "one"))
+    found = on_ranks(2, partial(compared, tmp_path / "two"))
+    assert [[each[:2] for each in rows] for rows in found] == [[each[:2] for each in alone]] * 2
+    for name, _, adapter in alone:
+        other = tmp_path / "two" / name / Path(adapter).name
+        for file in Path(adapter).glob("*.safetensors"):
+            assert (other / file.name).read_bytes() == file.read_bytes(), name
+    assert json.loads((tmp_path / "two" / COMPARISON).read_text())["names"] == ["lora", "prompt"]

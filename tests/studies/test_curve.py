@@ -11,8 +11,8 @@ from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.progress import SILENT, Cancelled, Progress, never
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.evaluation.measures import KnownBase
+from tunesmith.runs.prepare import prepare
 from tunesmith.runs.result import open_for
-from tunesmith.runs.run import prepare
 from tunesmith.runs.started import begin
 from tunesmith.studies.curve import SHARES, Point, assess_curve, learning_curve, resume_curve
 from tunesmith.training.events import Ended

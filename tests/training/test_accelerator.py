@@ -55,11 +55,11 @@ def member(engine, settings, folder, *, name="a", recompute="none", **options):
     return Member(job, own, adam(job))
 
 
-def assert_waits_once(*members):
+def assert_waits_once(*members, layouts=0):
     """In a step the host waits for its losses, when all of it is asked for, and for nothing else.
 
-    Each stream is one copy; where there are new tokens, so is where they are. Recurrent states have
-    more, of where they begin.
+    Each stream is one copy; where there are new tokens, so is where they are, and so are its
+    ``layouts`` for attention. Recurrent states have more, of where they begin.
     """
     with Accelerator() as accelerator:
         done = next(e for each, e in train(members) if isinstance(e, StepDone) or each.error)
@@ -76,7 +76,7 @@ def assert_waits_once(*members):
     assert count == 1
     if "recurrent state" not in traits:
         new_tokens = bool(members[0].job.engine.vocabularies)
-        assert accelerator.sent == streams_in(members) * (1 + new_tokens)
+        assert accelerator.sent == streams_in(members) * (1 + new_tokens + layouts)
 
 
 def streams_in(members):

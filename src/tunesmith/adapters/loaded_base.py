@@ -1,6 +1,6 @@
 """Open a base for use, and attach adapters to it: what every workflow starts from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,10 +11,14 @@ from tunesmith.adapters import store
 from tunesmith.adapters.fit import Identity
 from tunesmith.adapters.folder import template_options_of
 from tunesmith.config.methods import AnyMethod
+from tunesmith.core import ranks
 from tunesmith.core.progress import SILENT, Progress
+from tunesmith.core.rank_work import by_each
 from tunesmith.data.chat_text import with_options
+from tunesmith.engine import memory
 from tunesmith.engine.device import set_up
 from tunesmith.engine.forward import Engine, prepare_
+from tunesmith.engine.shard import shard_
 from tunesmith.engine.trial import admit
 from tunesmith.methods.adapter import Adapter
 from tunesmith.methods.peft import Difference
@@ -23,6 +27,8 @@ from tunesmith.models.precision import DtypeChoice, detect_device
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
 from tunesmith.models.text_part import empty_model
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,30 @@ def open_base(
     )
     base.notes += notes
     return LoadedBase(base, prepare_(base.model, base.dtype))
+
+
+def open_sharded(
+    opened: Callable[[], LoadedBase], device: torch.device, *, dtype: torch.dtype | None = None
+) -> LoadedBase:
+    """The base that ``opened`` gives on the CPU, its layers sharded over all ranks on ``device``.
+
+    The ranks of a machine load one after the other, so that its memory holds one whole base at a
+    time. With a ``dtype`` the parameters are cast to it.
+    """
+
+    def sharded() -> LoadedBase:
+        loaded = opened()
+        shard_(loaded.base.model, device, dtype=dtype)
+        loaded.base.device = device
+        memory.release(CPU)
+        return loaded
+
+    found = None
+    for turn in range(1 + max(ranks.gather(ranks.local_rank()))):
+        is_mine = turn == ranks.local_rank()
+        found = by_each(sharded if is_mine else lambda: found)  # noqa: B023
+    assert found is not None
+    return found
 
 
 def open_with_adapters(

@@ -150,7 +150,7 @@ def save_changed(
     original = functools.partial(read_weight, source, names=names) if reads else None
     gap = RelativeError() if target.into == "original" and not is_skeleton else None
     dtype = target.dtype or engine.compute_dtype
-    four_bit = any(linear.four_bit for linear in engine.linears.values())
+    four_bit = any(linear.is_four_bit for linear in engine.linears.values())
 
     def fill(into: Path) -> None:
         files.require_space(into, _bytes(engine, dtype), what="the merged model", remedy=_REMEDY)

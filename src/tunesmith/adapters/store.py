@@ -25,6 +25,7 @@ from tunesmith.config.methods import AnyMethod
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.engine.forward import Engine
+from tunesmith.engine.shard import own_part
 from tunesmith.methods import table, token_rows
 from tunesmith.methods.adapter import Adapter, Words
 from tunesmith.methods.peft import Difference
@@ -159,10 +160,10 @@ def _disagreement(folder: Path, differences: Sequence[Difference]) -> ConfigErro
 
 
 def put_(adapter: Adapter, tensors: Mapping[str, Tensor]) -> None:
-    """Overwrite the adapter's tensors with these, name by name."""
+    """Overwrite the adapter's tensors with these, name by name: of a sharded one its own part."""
     with torch.no_grad():
         for key, parameter in adapter.parameters.items():
-            parameter.copy_(tensors[key])
+            own_part(parameter).copy_(tensors[key])
     adapter.refresh()
 
 

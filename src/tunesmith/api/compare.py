@@ -21,9 +21,11 @@ from tunesmith.api.sources import Data
 from tunesmith.api.train import Run
 from tunesmith.api.work import GroupWork, OnRunEvent, working_on_runs
 from tunesmith.config.load import Flags
+from tunesmith.core import ranks
 from tunesmith.core.errors import UsageError
 from tunesmith.core.numbers import bytes_text, count_text, percent
 from tunesmith.core.progress import Cancelled
+from tunesmith.core.rank_work import by_first
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,9 +95,9 @@ class Comparison(Outcome):
             "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
             "together share one peak and one speed. Verdict: was the fine-tune worth it?",
         )
-        for ranks in document["loss_against_rank"]:
-            if ranks["text"]:
-                paragraph(console, f"{', '.join(ranks['runs'])}: {ranks['text']}")
+        for each in document["loss_against_rank"]:
+            if each["text"]:
+                paragraph(console, f"{', '.join(each['runs'])}: {each['text']}")
         line(console, f"report: {document['report']}")
         for text, style in self._closing():
             paragraph(console, text, style=style)
@@ -145,16 +147,19 @@ def compare(
 
         require_alone(resume, data, methods=methods, grid=grid, **keywords)
         require_comparison(Path(resume))
-        return _compared([], Path(resume), on_event=on_event, progress=progress)
+        with ranks.running():
+            return _compared([], Path(resume), on_event=on_event, progress=progress)
     if not (methods or grid or keywords.get("config") or keywords.get("settings")):
         raise UsageError(
             "There is nothing to compare.",
             remedy="Give methods, such as lora and prompt, or a grid.",
         )
-    with holding(keywords) as given:
+    with ranks.running(), holding(keywords) as given:
         found = overrides_of(data, given)
         overrides = Flags(found) if isinstance(found, Flags) else dict(found)
-        variants, out = _variants(overrides, given.get("config"), methods, grid or {})
+        variants, out = by_first(
+            lambda: _variants(overrides, given.get("config"), methods, grid or {})
+        )
         from tunesmith.runs.inputs import require_inputs
 
         for variant in variants:
@@ -214,7 +219,8 @@ def _compared(
             found = compare_runs(variants, out, work.progress_of)
         else:
             found = resume_comparison(out, work.progress_of)
-        draw_reports(found, work)
+        if ranks.is_first():
+            draw_reports(found, work)
         comparison = Comparison(found, work.warnings)
     if comparison.is_good and comparison.is_stopped:
         raise Cancelled(_continue(out), comparison)
@@ -224,10 +230,12 @@ def _compared(
 def draw_reports(found: "below.ComparisonState", work: GroupWork) -> None:
     """The page of each run that is done, and of all together."""
     from tunesmith.report.writing import draw_report
+    from tunesmith.runs.summary import end_trackers
 
     for row in found.rows:
         if row.summary is not None and row.summary.reason != "stopped":
             draw_report(row.folder.path, lambda event, name=row.name: work.emit(name, event))  # type: ignore[misc]
+            end_trackers(row.summary)
     draw_report(found.out, lambda event: work.emit("together", event))
 
 

@@ -25,6 +25,7 @@ from tunesmith.core.numbers import (
     pluralize,
 )
 from tunesmith.core.progress import Event, Notice, Phase
+from tunesmith.core.ranks import speaks
 from tunesmith.training.events import (
     BestCheckpoint,
     Ended,
@@ -40,9 +41,12 @@ BAR_WIDTH = 20
 
 
 def console_for(progress: bool | None) -> Console | None:
-    """Where progress is shown: standard error, where it is asked for (None: if someone looks)."""
+    """Where progress is shown: standard error, where it is asked for (None: if someone looks).
+
+    Of several ranks the first alone shows it.
+    """
     is_shown = progress or (progress is None and (sys.stderr.isatty() or in_notebook()))
-    return standard_console(stderr=True) if is_shown else None
+    return standard_console(stderr=True) if is_shown and speaks() else None
 
 
 class LiveLine:
@@ -224,7 +228,9 @@ def planned_text(event: Planned) -> str:
     steps = f"{pluralize(event.steps, 'step')} of about {pluralize(event.tokens_per_step, 'token')}"
     start = f" (resumed after step {event.first_step:,})" if event.first_step else ""
     trained = f"{count_text(event.trainable_parameters)} trainable parameters"
-    return f"about {bytes_text(event.peak_bytes)}, {_total_text(event)}, {steps}, {trained}{start}"
+    each = f" on each of {event.ranks} ranks" if event.ranks > 1 else ""
+    memory = f"about {bytes_text(event.peak_bytes)}{each}"
+    return f"{memory}, {_total_text(event)}, {steps}, {trained}{start}"
 
 
 def _total_text(event: Planned) -> str:

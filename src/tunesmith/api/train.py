@@ -3,6 +3,7 @@
 import json
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -11,7 +12,9 @@ from tunesmith.api.show import Document, Outcome
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnEvent, Working, working
 from tunesmith.core.errors import RunError
-from tunesmith.core.progress import Cancelled
+from tunesmith.core.progress import Cancelled, Progress
+from tunesmith.core.rank_work import by_first
+from tunesmith.core.ranks import running, speaks
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,6 +120,7 @@ def train(
     data: Data | None = None,
     *,
     resume: "str | Path | Run | None" = None,
+    ranks: int = 1,
     on_event: OnEvent | None = None,
     progress: bool | None = None,
     **keywords: Unpack[RunKeywords],
@@ -125,8 +129,9 @@ def train(
 
     ``data``: a path or a list of them, a list of dicts, a `datasets.Dataset`, a table of pandas,
     polars or Arrow. ``keywords``: those of ``RunKeywords``. ``resume``: an interrupted run, or its
-    folder, and nothing else. ``on_event`` receives every event; ``progress`` shows a line with a
-    bar (None: in a terminal and in a notebook).
+    folder, and nothing else. ``ranks``: processes of this machine that share the work, a power of
+    two; each takes a GPU of its own, where there are any. ``on_event`` receives every event;
+    ``progress`` shows a line with a bar (None: in a terminal and in a notebook).
 
     Raises ConfigError, DataError, ModelError and RunError for what cannot run, and Cancelled after
     Ctrl-C, with the run so far; it resumes by ``train(resume=...)``.
@@ -134,34 +139,64 @@ def train(
     >>> run = ts.train("rows.jsonl", method=ts.LoRA(rank=8), checks=["json"])  # doctest: +SKIP
     """
     folder = None if resume is None else folder_of(resume)
-    with config_unless(folder, data, keywords) as config:
-        # What can be refused by files alone is, before heavy modules are imported.
-        from tunesmith.runs.folder import RunFolder, with_folder
-        from tunesmith.runs.inputs import require_inputs
+    with running(), config_unless(folder, data, keywords) as config:
+        is_a_name = is_named(keywords.get("model"))
+        if ranks > 1:
+            from tunesmith.api.ranked import require_ranks
 
-        if folder is not None:
-            RunFolder(folder).require_run()
-        if config is not None:
-            config = with_folder(config)
-            require_inputs(config, is_named=is_named(keywords.get("model")))
+            require_ranks(ranks, is_named=is_a_name)
+        config = by_first(lambda: _refusable(folder, config, is_named=is_a_name))
 
         def interrupted(display: "RunDisplay") -> str:
             return _resume_text(folder or display.run_folder or _begun(config))
 
         with working(STOPPING, stopped=interrupted, on_event=on_event, progress=progress) as work:
-            from tunesmith.runs.model_choice import with_model
-            from tunesmith.runs.run import resume_run, train_run
-
-            if config is not None:
-                config = with_model(config, progress=work.progress)
-                summary = train_run(config, progress=work.progress)
-            else:
-                assert folder is not None
-                summary = resume_run(folder, progress=work.progress)
+            summary = _train(config, folder, ranks, work.progress)
             run = finished(summary, work)
     if summary.reason == "stopped":
         raise Cancelled(_resume_text(run.folder), run)
     return run
+
+
+def _train(
+    config: "RunConfig | None", folder: Path | None, ranks: int, progress: Progress
+) -> "RunSummary":
+    """Train a config, or resume the run in a folder, in as many processes as there are ranks."""
+    from tunesmith.runs.model_choice import with_model
+    from tunesmith.runs.run import resume_run, train_run
+
+    if config is not None:
+        start = partial(with_model, config, progress=progress)
+        config = by_first(start, patient=True)
+    if ranks > 1:
+        from tunesmith.api.ranked import run_on_ranks
+
+        return run_on_ranks(config or Path(folder or ""), ranks, progress)
+    if config is not None:
+        return train_run(config, progress=progress)
+    assert folder is not None
+    return resume_run(folder, progress=progress)
+
+
+def _refusable(
+    folder: Path | None, config: "RunConfig | None", *, is_named: bool
+) -> "RunConfig | None":
+    """The config with the folder of its run; what files alone can refuse is refused.
+
+    That is before heavy modules are imported.
+    """
+    from tunesmith.runs.folder import RunFolder, begun_before, with_folder
+    from tunesmith.runs.inputs import require_inputs
+
+    if folder is not None:
+        RunFolder(folder).require_run()
+    if config is None:
+        return None
+    if (begun := begun_before(config)) is not None:
+        return config.model_copy(update={"out": str(begun)})
+    config = with_folder(config)
+    require_inputs(config, is_named=is_named)
+    return config
 
 
 def folder_of(run: "str | Path | Run") -> Path:
@@ -172,9 +207,11 @@ def folder_of(run: "str | Path | Run") -> Path:
 def finished(summary: "RunSummary", work: Working) -> Run:
     """The run, its page drawn unless it was stopped."""
     from tunesmith.report.writing import draw_report
+    from tunesmith.runs.summary import end_trackers
 
-    if summary.reason != "stopped":
+    if summary.reason != "stopped" and speaks():
         draw_report(Path(summary.run), work.emit)
+        end_trackers(summary)
     return Run(summary, work.notes)
 
 

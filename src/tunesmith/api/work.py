@@ -18,6 +18,7 @@ from tunesmith.core.progress import (
     finishing_first,
     never,
 )
+from tunesmith.core.ranks import speaks
 
 if TYPE_CHECKING:
     from tunesmith.api.display import RunDisplay
@@ -79,7 +80,7 @@ def working(
 
     def emit(event: Event) -> None:
         display(event)
-        if on_event is not None:
+        if on_event is not None and speaks():
             on_event(event)
 
     def cancelled() -> Cancelled:
@@ -107,7 +108,7 @@ def working_on_runs(
 
     def emit(name: str, event: Event) -> None:
         display(name, event)
-        if on_event is not None:
+        if on_event is not None and speaks():
             on_event(name, event)
 
     def cancelled() -> Cancelled:

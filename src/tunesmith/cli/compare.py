@@ -8,7 +8,7 @@ import typer
 from tunesmith.api.show import Outcome
 from tunesmith.cli.command import command, help_with_keys, numbers_of
 from tunesmith.cli.gate import gated
-from tunesmith.cli.train import read_words, run_keys
+from tunesmith.cli.train import first_speaks, read_words, run_keys
 
 
 @command
@@ -40,14 +40,15 @@ def compare(
     from tunesmith.api.compare import read_grid, read_kinds
 
     file, flags = read_words(context.args, command="compare")
-    return run(
-        methods=[] if methods is None else read_kinds(methods),
-        grid=read_grid(grid or []),
-        resume=resume,
-        config=file,
-        settings=flags,
-        progress=True,
-    )
+    with first_speaks():
+        return run(
+            methods=[] if methods is None else read_kinds(methods),
+            grid=read_grid(grid or []),
+            resume=resume,
+            config=file,
+            settings=flags,
+            progress=True,
+        )
 
 
 @command

@@ -1,6 +1,8 @@
 """`tunesmith train` and `tunesmith evaluate`: a run from a config and flags, and its evaluation."""
 
+import contextlib
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,8 @@ from tunesmith.api.show import Outcome
 from tunesmith.cli.command import FILE_KEYS, command, help_with_keys, keys_named
 from tunesmith.cli.gate import gated
 from tunesmith.core.errors import UsageError
+from tunesmith.core.progress import status_of_cancel
+from tunesmith.core.ranks import ReportedElsewhere, speaks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +31,24 @@ def run_keys() -> "Mapping[str, Key]":
     return config_keys()
 
 
+@contextlib.contextmanager
+def first_speaks() -> Iterator[None]:
+    """Inside is work that ranks may share. Of several only the first prints: the others end here.
+
+    An error that this rank is to report passes through.
+    """
+    try:
+        yield
+    except ReportedElsewhere:
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        if speaks():
+            raise
+        raise SystemExit(status_of_cancel()) from None
+    if not speaks():
+        raise SystemExit(0)
+
+
 @command
 @gated
 def train(
@@ -39,6 +61,14 @@ def train(
             help="Resume the run in this folder with its own config.",
         ),
     ] = None,
+    ranks: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Processes that share the work, started by torchrun; a power of two.",
+        ),
+    ] = 1,
     _: Annotated[bool, help_with_keys(run_keys)] = False,
 ) -> Outcome:
     """Fine-tune: `tunesmith train CONFIG`, or `tunesmith train --data FILE` without a file.
@@ -49,7 +79,8 @@ def train(
     from tunesmith.api.train import train as run
 
     file, flags = read_words(context.args, command="train")
-    return run(resume=resume, config=file, settings=flags, progress=True)
+    with first_speaks():
+        return run(resume=resume, ranks=ranks, config=file, settings=flags, progress=True)
 
 
 def read_words(words: list[str], *, command: str) -> "tuple[Path | None, Flags]":

@@ -264,6 +264,10 @@ class TrainSettings(Settings):
         description="computed again in backward to save memory: activations (of norms, gated units "
         "and attention) or whole layers; auto: as much as is needed",
     )
+    shard: bool | Literal["auto"] = Field(
+        "auto",
+        description="shard the base's layers over the ranks; auto: where it does not fit on one",
+    )
     save_steps: int = Field(100, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints kept, beside the best")
     evaluate_steps: int | None = Field(
@@ -278,6 +282,9 @@ class TrainSettings(Settings):
     )
     seed: int = Field(0, ge=0, description="order of rows, starts and dropout")
     threads: int | None = Field(None, ge=1, description="processor threads; null: torch's choice")
+    trackers: tuple[Literal["tensorboard", "mlflow", "wandb", "trackio"], ...] = Field(
+        (), description="also send curves and results there"
+    )
     tensorboard: bool = Field(False, description="also write TensorBoard files (extra)")
 
     @field_validator("retention", mode="before")

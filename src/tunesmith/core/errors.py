@@ -2,6 +2,7 @@
 
 import re
 from contextvars import ContextVar
+from typing import Any
 
 # Whether the user typed a command: then a remedy's flags are what can be given.
 is_command_line: ContextVar[bool] = ContextVar("is_command_line", default=False)
@@ -22,11 +23,23 @@ class TunesmithError(Exception):
         if code is not None:
             self.code = code
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes, whatever a subclass is made from."""
+        return _restored, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         """Message and remedy; in a program, also the keywords that the remedy's flags are."""
         text = f"{self.message} {self.remedy}".strip()
         keywords = "" if is_command_line.get() else keywords_of(self.remedy)
         return f"{text} In Python: {keywords}" if keywords else text
+
+
+def _restored(
+    kind: type[TunesmithError], arguments: tuple[object, ...], values: dict[str, object]
+) -> TunesmithError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(values)
+    return error
 
 
 def keywords_of(remedy: str) -> str:

@@ -91,13 +91,18 @@ def _remove_old_texts(parent: Path) -> None:
                 left.unlink()
 
 
+def temporary_of(folder: Path) -> Path:
+    """Where ``replace_folder`` fills a folder."""
+    return folder.with_name(f"{TEMPORARY}{folder.name}")
+
+
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """``folder`` as ``fill(temporary sibling)`` makes it, or as it was: filled, synced, renamed.
 
     Its files can be read by those who may read the folder. What a killed process left of it is
     removed first, so one process at a time may do so. Raises OSError, and what ``fill`` raises.
     """
-    temporary = folder.with_name(f"{TEMPORARY}{folder.name}")
+    temporary = temporary_of(folder)
     old = folder.with_name(f"{OLD}{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     try:

@@ -10,6 +10,8 @@ from dataclasses import KW_ONLY, dataclass
 from types import FrameType
 from typing import Any, ClassVar, TypeVar
 
+from tunesmith.core.ranks import speaks
+
 SECONDS_BETWEEN_REPORTS = 0.25
 STEPS_BETWEEN_LOOKS = 256
 # Of the work, before a time left is reported: what is done once (a load, a first batch of answers,
@@ -220,10 +222,11 @@ def finishing_first() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
+def cancel_on_signal(notice: str | None) -> Iterator[Callable[[], bool]]:
     """Ctrl-C and SIGTERM raise Cancelled at once; the answer is whether one of them came.
 
     Within ``finishing_first`` the first says ``notice`` and raises nothing, a second interrupts.
+    None: nothing is printed.
     Outside the main thread, where signals cannot be caught, the answer stays no.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -239,7 +242,8 @@ def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
         asked.set()
         # Not through a console: it may be in the middle of a write when the signal comes.
         with contextlib.suppress(OSError):
-            os.write(2, f"\n{notice if _finishing else 'stopping'}\n".encode())
+            if speaks() and notice is not None:
+                os.write(2, f"\n{notice if _finishing else 'stopping'}\n".encode())
         if not _finishing:
             raise Cancelled
 

@@ -4,7 +4,7 @@ Shapes: q [H, T, Dh], k and v [G, T, Dh]; H / G query heads share a key head. A 
 rows sees the P positions of its prefix and its own rows up to each row, within the sliding
 window where the layer has one. Plain batched products in blocks of rows are as fast as the
 flash kernel on a CPU for every length measured and need no mask beyond one block
-(docs/log.md).
+(docs/log.md). On CUDA all documents are one call where its kernel can compute it (varlen.py).
 """
 
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from tunesmith.engine.autograd import Context, Gradients, apply
 from tunesmith.engine.batch import Document, PackedBatch, recomputes_activations
 from tunesmith.engine.blocks import Kept, Learned
 from tunesmith.engine.decode import Rule, decode
+from tunesmith.engine.varlen import admits, attend_at_once
 
 NAME = "tunesmith_packed"
 BLOCK_ROWS = 256
@@ -59,7 +60,8 @@ def packed_attention(  # noqa: PLR0913  (the signature is transformers')
         )
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     rule = Rule(layer, scaling, sliding_window, softcap, s_aux)
-    out = attend(query[0], key[0], value[0], stream, rule)
+    q, k, v = (t.squeeze(0) for t in (query, key, value))  # whose backward copies nothing
+    out = attend(q, k, v, stream, rule)
     return out.transpose(0, 1)[None], None
 
 
@@ -74,6 +76,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> 
         if len(decoding) != len(stream.documents) or (torch.is_grad_enabled() and q.requires_grad):
             raise RuntimeError("Decode rows do not share a stream with longer documents.")
         return decode(q, k, v, stream, rule)
+    if admits(q, stream, rule):
+        return attend_at_once(q, k, v, stream, rule)
     blocks = {
         id(block): block
         for document in stream.documents
@@ -250,14 +254,8 @@ def _keep(document: Document, keys: Tensor, values: Tensor, layer: int) -> None:
     """Write the chain into the document's slot; what it already holds stays unchanged."""
     assert document.keep is not None
     cache, slot = document.keep
-    start = document.prefix[0].length if _continues(document) else 0
+    start = document.keep_from
     cache.write_(layer, slot, start, (keys[:, start:], values[:, start:]))
-
-
-def _continues(document: Document) -> bool:
-    """Whether it is kept after what its slot already holds."""
-    first = document.prefix[0] if document.prefix else None
-    return isinstance(first, Kept) and (first.cache, first.slot) == document.keep
 
 
 def _targets(
@@ -291,4 +289,4 @@ def _add_(
 
 def _is_decode_row(document: Document) -> bool:
     """One token after a kept history, itself kept: the shape of a generation step."""
-    return len(document) == 1 and len(document.prefix) == 1 and _continues(document)
+    return len(document) == 1 and len(document.prefix) == 1 and document.continues

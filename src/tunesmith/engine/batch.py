@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tunesmith.engine.blocks import Block, KeyValueCache
+from tunesmith.engine.blocks import Block, Kept, KeyValueCache
 from tunesmith.engine.device import send
 
 
@@ -43,6 +43,17 @@ class Document:
     def offset(self) -> int:
         """Position of the document's first own token."""
         return sum(block.length for block in self.prefix)
+
+    @property
+    def continues(self) -> bool:
+        """Whether it is kept after what its slot already holds."""
+        first = self.prefix[0] if self.prefix else None
+        return isinstance(first, Kept) and (first.cache, first.slot) == self.keep
+
+    @property
+    def keep_from(self) -> int:
+        """The first position that its slot does not hold yet."""
+        return self.prefix[0].length if self.continues else 0
 
     def __len__(self) -> int:
         return self.stop - self.start

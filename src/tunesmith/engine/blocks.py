@@ -245,10 +245,14 @@ class KeyValueCache:
         lengths = {states.rewind_(slot, most) for states in self.states.values()}
         return most if not lengths else lengths.pop() if len(lengths) == 1 else 0
 
+    def require(self, positions: int) -> None:
+        """Raise IndexError where a slot has no room for so many positions."""
+        if positions > self.capacity:
+            raise IndexError(f"position {positions} is beyond the cache's {self.capacity}")
+
     def write_(self, layer: int, slot: int, start: int, block: tuple[Tensor, Tensor]) -> None:
         """Put keys and values [G, n, Dh] at positions start..start+n of a slot."""
         stop = start + block[0].shape[1]
-        if stop > self.capacity:
-            raise IndexError(f"position {stop} is beyond the cache's {self.capacity}")
+        self.require(stop)
         self.keys[layer][slot, :, start:stop] = block[0]
         self.values[layer][slot, :, start:stop] = block[1]

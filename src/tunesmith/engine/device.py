@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tunesmith.core import ranks
 from tunesmith.engine.memory import bound_kernel_caches, keep_freed_memory
 
 # cuBLAS gives the same sums twice only with a workspace of its own.
@@ -26,6 +27,8 @@ def set_up(device: torch.device) -> None:
         bound_kernel_caches()
         keep_freed_memory()
     elif device.type == "cuda":
+        if ranks.size() > 1:
+            torch.cuda.set_device(device)  # what NCCL and new tensors take
         os.environ.setdefault(*_WORKSPACE)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # else every buffer is filled with NaN first, for code that reads what it did not write

@@ -31,6 +31,7 @@ from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.memory import Workspace
 from tunesmith.engine.mixers import Shape, reset_states_
 from tunesmith.engine.router import SeamRouter, routers_of
+from tunesmith.engine.shard import is_sharded_model, sharded_pass, whole
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
 from tunesmith.models.text_part import towers_of
 from tunesmith.models.whole_classes import WHOLE_CLASSES
@@ -84,6 +85,11 @@ class Engine:
         )
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether ranks hold parts of its layers."""
+        return is_sharded_model(self.model.get_decoder())
+
+    @property
     def config(self) -> PretrainedConfig:
         """The config of the language model, also where it is a part of the class."""
         config: PretrainedConfig = self.model.config.get_text_config()
@@ -122,8 +128,10 @@ class Engine:
                 remedy=f"Set data.max_tokens to {limit}.",
             )
         embedded = self.embed(batch)
-        with within(batch):  # linear layers before the first layer and after the last one
-            out = self.model.get_decoder()(
+        decoder = self.model.get_decoder()
+        # linear layers before the first layer and after the last one too
+        with within(batch), sharded_pass(decoder, embedded):
+            out = decoder(
                 inputs_embeds=embedded[None],
                 position_ids=batch.positions[None],
                 use_cache=False,
@@ -285,11 +293,11 @@ def named_tensors(engine: Engine) -> Iterator[tuple[str, Tensor]]:
     """
     names = {module: name for name, module in engine.model.named_modules()}
     head = f"{names[engine.model.get_output_embeddings()]}.weight"
-    for name, tensor in engine.model.state_dict().items():
+    for name, tensor in engine.model.state_dict(keep_vars=True).items():
         if engine.tied and name == head:
             continue
         linear = engine.linears.get(name.removesuffix(".weight"))
-        if linear is not None and linear.four_bit is not None:
+        if linear is not None and linear.is_four_bit:
             yield name, linear.dense(engine.compute_dtype)
         else:
-            yield name, tensor
+            yield name, whole(tensor).detach()

@@ -20,10 +20,20 @@ from tunesmith.engine.autograd import Context, Gradients, apply, mark
 from tunesmith.engine.batch import recomputes_activations
 
 Forward = Callable[[Any, Tensor], Tensor]  # transformers does not type its modules
+_aten = torch.ops.aten
+
+
+def _is_one_kernel(x: Tensor) -> bool:
+    """Whether torch computes the norm in one operation, over one number format: on CUDA."""
+    return x.device.type == "cuda"
 
 
 def _normed(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """The norm's output and 1 / rms [.., 1]."""
+    if _is_one_kernel(x):
+        both = torch.promote_types(x.dtype, weight.dtype)
+        y, r = _aten._fused_rms_norm(x.to(both), [x.shape[-1]], weight.to(both), eps)
+        return y.to(x.dtype), r
     wide = torch.promote_types(x.dtype, torch.float32)
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
     r = torch.rsqrt(norm.square().div_(x.shape[-1]).add_(eps))
@@ -42,6 +52,13 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Context, g: Tensor) -> Gradients:
         x, weight, r = ctx.saved_tensors
+        if _is_one_kernel(x):
+            both = torch.promote_types(x.dtype, weight.dtype)
+            needed = [True, ctx.needs_input_grad[1]]
+            gx, gw = _aten._fused_rms_norm_backward(
+                g.to(both), x.to(both), [x.shape[-1]], r, weight.to(both), needed
+            )
+            return gx.to(x.dtype), gw.to(weight.dtype) if needed[1] else None, None
         gh = g * weight.to(r.dtype)  # wide
         dot = torch.linalg.vecdot(gh, x.to(r.dtype)).unsqueeze(-1)
         gw = None
@@ -72,10 +89,10 @@ class _GatedUnit(torch.autograd.Function):
 
 
 _ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
-    "silu": (nn.functional.silu, torch.ops.aten.silu_backward),
+    "silu": (nn.functional.silu, _aten.silu_backward),
     "gelu_pytorch_tanh": (
         partial(nn.functional.gelu, approximate="tanh"),
-        partial(torch.ops.aten.gelu_backward, approximate="tanh"),
+        partial(_aten.gelu_backward, approximate="tanh"),
     ),
 }
 

@@ -5,12 +5,14 @@ For one adapter it is `methods.lora.plain_forward`, with the gradients written o
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from tunesmith.engine.autograd import Context, Gradients, Recompute, Sources, apply, marked
 from tunesmith.engine.batch import current_stream
+from tunesmith.engine.shard import whole
 from tunesmith.engine.term import Term
 from tunesmith.models.four_bit import FourBit, four_bit_of
 
@@ -21,17 +23,44 @@ class SeamLinear(nn.Module):
     def __init__(self, linear: nn.Linear, name: str, index: int) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
-        self.four_bit: FourBit | None = four_bit_of(linear)
+        found = four_bit_of(linear)
+        self.quant_state = None if found is None else found.state
+        if found is not None:  # a plain parameter can be sharded
+            self.weight = nn.Parameter(found.codes, requires_grad=False)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.name, self.index = name, index
         self.experts = None  # one matrix, unlike a stack
         self.terms: dict[str, Term] = {}
 
+    @property
+    def is_four_bit(self) -> bool:
+        """Whether its weight is 4-bit codes."""
+        return self.quant_state is not None
+
+    @property
+    def four_bit(self) -> FourBit | None:
+        """Its codes, read when they are used: a sharded layer has them all only then."""
+        state = self.quant_state
+        return None if state is None else FourBit(whole(self.weight), state)
+
     def dense(self, dtype: torch.dtype | None = None) -> Tensor:
-        """W [D_out, D_in] in ``dtype``, or in its own; dequantized from 4-bit codes."""
-        if self.four_bit is not None:
-            return self.four_bit.dense(dtype)
-        return self.weight if dtype is None else self.weight.to(dtype)
+        """W [D_out, D_in] in ``dtype``, or in its own; dequantized from 4-bit codes.
+
+        Of a sharded layer, outside its forward and backward, on all ranks at once.
+        """
+        if (codes := self.four_bit) is not None:
+            return codes.dense(dtype)
+        weight = whole(self.weight)
+        return weight if dtype is None else weight.to(dtype)
+
+    def product(self, x: Tensor, *, exact: bool) -> Tensor:
+        """x W^T [n, D_out] of x [n, D_in]; unless ``exact``, of 4-bit codes as is fastest.
+
+        Only `dense` rounds weights as backward does.
+        """
+        if not exact and (codes := self.four_bit) is not None and codes.has_product(x):
+            return codes.product(x)
+        return x @ self.dense(x.dtype).t()
 
     def forward(self, x: Tensor) -> Tensor:
         """[1, T, D_in] -> [1, T, D_out]; raises RuntimeError outside a stream."""
@@ -42,7 +71,8 @@ class SeamLinear(nn.Module):
                 mask = stream.mask(adapter, rows, module=self.index, rate=term.dropout)
                 parts.append(TermRows(term, rows, mask))
         recompute, sources = marked(x)
-        how = Call(self.dense, parts, recompute), sources
+        product = partial(self.product, exact=torch.is_grad_enabled())
+        how = Call(product, self.dense, parts, recompute), sources
         masters = [master for part in parts for master in part.term.masters]
         flat = x.reshape(-1, self.in_features)
         y = apply(_Linear, flat, self.weight, self.bias, how, *masters)
@@ -65,8 +95,9 @@ class TermRows:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a layer: what gives W, the terms, and how x is recomputed."""
+    """One call of a layer: what multiplies by W^T, and gives W, terms, how x is recomputed."""
 
+    product: Callable[[Tensor], Tensor]
     dense: Callable[[torch.dtype], Tensor]
     parts: list[TermRows]
     recompute: Recompute | None  # None where x is kept
@@ -92,7 +123,7 @@ class _Linear(torch.autograd.Function):
         for part in call.parts:
             if part.term.input is not None:
                 scaled[part.rows] *= part.term.input.detach().to(x.dtype)
-        y = scaled @ call.dense(x.dtype).t()  # [T, D_out]
+        y = call.product(scaled)  # [T, D_out]
         kept: list[Tensor | None] = []
         for part in call.parts:
             term, rows, xa, h = part.term, y[part.rows], None, None

@@ -16,6 +16,7 @@ from tunesmith.data.chat_format import study
 from tunesmith.data.rows import Message, Tool
 from tunesmith.data.template import render_prompt
 from tunesmith.engine.forward import Engine
+from tunesmith.engine.shard import whole
 from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
 from tunesmith.evaluation.score_cache import add_line, kept_in, lines_of, name_of
@@ -72,7 +73,7 @@ def tensors_sha256(adapter: Adapter) -> str:
     found = hashlib.sha256()
     for name, parameter in sorted(adapter.parameters.items()):
         found.update(f"{name} {list(parameter.shape)} {parameter.dtype}".encode())
-        flat = parameter.detach().cpu().contiguous().view(-1)
+        flat = whole(parameter).detach().cpu().contiguous().view(-1)
         found.update(flat.view(torch.uint8).numpy().data)
     return found.hexdigest()
 

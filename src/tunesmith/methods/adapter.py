@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tunesmith.config.settings import Settings
 from tunesmith.engine.forward import Engine
+from tunesmith.engine.shard import is_sharded
 from tunesmith.engine.term import Term
 
 PREFIX = "base_model.model."  # of every tensor's name in PEFT's files
@@ -45,7 +46,8 @@ class Adapter:
     its fp32 master; those without a gradient stay unchanged. ``rates`` are learning rates relative
     to the run's, where they differ. ``detach`` removes the adapter from the base. ``refresh`` must
     be called after the masters change, ``gather`` after a step's last backward and before its
-    gradients are used. ``drops``: in training it drops some inputs.
+    gradients are used: until then they are those of ``leaves``, where it has such. ``drops``: in
+    training it drops some inputs.
     """
 
     name: str
@@ -57,6 +59,20 @@ class Adapter:
     frozen_base: bool = True
     rates: Mapping[str, float] = field(default_factory=dict)
     drops: bool = False
+    leaves: Sequence[nn.Parameter] = ()
+
+    @property
+    def summed(self) -> list[nn.Parameter]:
+        """The parameters whose gradients the micro-batches of a step add to.
+
+        Not those of a sharded base, which its layers sum over ranks.
+        """
+        return [p for p in self.leaves or self.trained.values() if not is_sharded(p)]
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether ranks hold parts of its tensors."""
+        return any(map(is_sharded, self.parameters.values()))
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:

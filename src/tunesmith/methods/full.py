@@ -12,6 +12,7 @@ from torch import nn
 from tunesmith.config.methods import FullSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.engine.forward import Engine
+from tunesmith.engine.shard import own_part, own_rows
 from tunesmith.methods.adapter import Adapter, Tensors
 
 
@@ -21,14 +22,15 @@ def attach(engine: Engine, settings: FullSettings, *, name: str, **_start: objec
     Raises ConfigError for a 4-bit base.
     """
     model = engine.model
-    if any(linear.four_bit for linear in engine.linears.values()):
+    if any(linear.is_four_bit for linear in engine.linears.values()):
         raise ConfigError(
             "The base's weights are 4-bit, which cannot be trained themselves.",
             remedy="Use method qlora, or the 16-bit base.",
         )
     for module in model.modules():
         for parameter in module.parameters(recurse=False):
-            parameter.data = parameter.data.float()
+            if parameter.dtype != torch.float32:  # sharded ones are wide already
+                parameter.data = parameter.data.float()
     model.requires_grad_(True)
     parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
 
@@ -43,4 +45,4 @@ def scale_down_(adapter: Adapter, share: float, start: Tensors) -> None:
     began = start()
     with torch.no_grad():
         for name, master in adapter.parameters.items():
-            master.lerp_(began[name].to(master), 1.0 - share)
+            own_part(master).lerp_(own_rows(began[name], master).to(own_part(master)), 1.0 - share)

@@ -180,7 +180,7 @@ def _start_elsewhere_(
 
 
 def _original(words: Words, linear: SeamLinear) -> Tensor:
-    if words.original is None or linear.four_bit is None:
+    if words.original is None or not linear.is_four_bit:
         raise ConfigError(
             "method.init loftq needs the base as it was before it was quantized.",
             remedy="Give the 16-bit base as model, with method qlora; or omit method.init.",

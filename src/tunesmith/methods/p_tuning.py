@@ -93,6 +93,7 @@ def reparameterized(adapter: Adapter, *, width: int, seed: int) -> Adapter:
         parameters=parameters,
         refresh=refresh,
         gather=gather,
+        leaves=leaves,
         rates={key: 1 / parameters[key].shape[1] for key in (W1, W2)},
     )
 

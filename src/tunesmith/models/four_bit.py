@@ -65,6 +65,7 @@ def _no_hub_kernels() -> Iterator[None]:
 
 CPU = torch.device("cpu")
 BLOCK = 64  # weights that share a scale
+SCALE_BLOCK = 256  # scales that share one of their own
 PROBE = 2**20  # weights by which two devices' codes are compared
 ROWS_ELEMENTS = 2**22  # quantized at once: the quantizer takes about 20 bytes for each temporarily
 
@@ -87,6 +88,32 @@ class FourBit:
             state.shape = torch.Size([state.shape.numel()])
         weight: Tensor = functional().dequantize_4bit(self.codes, state)
         return weight.view(self.state.shape).to(dtype or weight.dtype)
+
+    def has_product(self, x: Tensor) -> bool:
+        """Whether `product` computes x W^T of an x [n, D_in] without the dense weight.
+
+        On CUDA; for how many rows that is faster on a card, bitsandbytes has measured.
+        """
+        nested = self.state.nested and self.state.state2.blocksize == SCALE_BLOCK
+        aligned = nested and self.state.shape[-1] % BLOCK == 0
+        return aligned and x.device.type == "cuda" and x.dtype != torch.float64
+
+    def product(self, x: Tensor) -> Tensor:
+        """x W^T [n, D_out] of x [n, D_in]."""
+        functional()  # registers the operator
+        state = self.state
+        y: Tensor = torch.ops.bitsandbytes.gemm_4bit(
+            x,
+            self.codes,
+            state.shape,
+            state.state2.absmax,
+            state.blocksize,
+            state.quant_type,
+            absmax_8bit=state.absmax,
+            absmax_code=state.state2.code,
+            absmax_offset=state.offset,
+        )
+        return y
 
 
 def four_bit_of(linear: nn.Linear) -> FourBit | None:
@@ -115,7 +142,9 @@ def quantize(shape: tuple[int, int], read_rows: Callable[[int, int], Tensor]) ->
     absmax = torch.cat(scales)
     state.shape = torch.Size(shape)
     state.offset = absmax.mean()
-    state.absmax, state.state2 = functions.quantize_blockwise(absmax - state.offset, blocksize=256)
+    state.absmax, state.state2 = functions.quantize_blockwise(
+        absmax - state.offset, blocksize=SCALE_BLOCK
+    )
     state.nested = True
     return FourBit(torch.cat(codes), state)
 

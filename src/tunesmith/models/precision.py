@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 
+from tunesmith.core import ranks
 from tunesmith.core.errors import ModelError
 from tunesmith.core.numbers import pluralize
 
@@ -27,10 +28,12 @@ def detect_device(choice: str = "auto") -> torch.device:
     """The chosen device; ModelError if it is absent.
 
     ``auto`` is CUDA if there is a card, else the processor: on Apple's and Intel's GPUs Tunesmith
-    was never run (docs/gpu.md), so they must be asked for.
+    was never run (docs/gpu.md), so they must be asked for. Each rank has a card of its own.
     """
     if choice == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        choice = "cuda" if torch.cuda.is_available() else "cpu"
+    if ranks.size() > 1 and choice in ("cuda", "xpu"):
+        return _own_card(choice)
     try:
         device = torch.device(choice)
     except RuntimeError:
@@ -48,6 +51,18 @@ def detect_device(choice: str = "auto") -> torch.device:
             remedy="Use --device auto, or install a torch build for your GPU.",
         )
     return device
+
+
+def _own_card(kind: str) -> torch.device:
+    """The card of this rank; ModelError where its machine has fewer cards than ranks."""
+    count, wanted = COUNTS[kind](), ranks.local_size()
+    if ranks.local_rank() >= count:
+        raise ModelError(
+            f"This machine shows {pluralize(count, f'{kind.upper()} device')} to torch, and has "
+            f"{wanted} ranks: each takes one.",
+            remedy=f"Start as many ranks as devices: --nproc-per-node {max(1, count)}.",
+        )
+    return torch.device(kind, ranks.local_rank())
 
 
 def detect_dtype(choice: DtypeChoice, device: torch.device) -> tuple[torch.dtype, str]:

@@ -145,6 +145,11 @@ def inputs_sha256(config: RunConfig, run: RunFolder) -> str | None:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def inputs_of(run: RunFolder) -> str | None:
+    """The same of a run by its own config."""
+    return inputs_sha256(run.read_config(), run)
+
+
 def _base(model: str, trained: Path) -> Path | None:
     """The folder that is named, else where the base of that result was last used."""
     named = Path(model).expanduser()

@@ -1,10 +1,14 @@
-"""A run's folder: where each file lies, who may write to it, and how its files are written."""
+"""A run's folder: where each file lies, who may write to it, and how its files are written.
 
+Of several ranks only the first writes; the others may have no such folder.
+"""
+
+import itertools
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NoReturn
@@ -14,8 +18,9 @@ import yaml
 from tunesmith.config.load import load_run_config, merged, read_yaml
 from tunesmith.config.run import RunConfig
 from tunesmith.core import files, locks
-from tunesmith.core.errors import ConfigError, RunError
+from tunesmith.core.errors import RunError
 from tunesmith.core.progress import Event, Phase
+from tunesmith.core.ranks import is_first, is_restarted
 from tunesmith.training.events import HeldOut, ScaledDown, StepDone
 from tunesmith.training.steps import Plan
 
@@ -23,7 +28,10 @@ LOCK = ".lock"
 
 
 def alone(run: Path) -> AbstractContextManager[None]:
-    """Hold the run in this folder; raises RunError where another process does."""
+    """Hold the run in this folder; raises RunError where another process does.
+
+    Of several ranks the first holds it for all.
+    """
 
     def refuse() -> NoReturn:
         raise RunError(
@@ -32,7 +40,7 @@ def alone(run: Path) -> AbstractContextManager[None]:
             code="running",
         )
 
-    return locks.held(run / LOCK, taken=refuse)
+    return locks.held(run / LOCK, taken=refuse) if is_first() else nullcontext()
 
 
 def is_held(run: Path) -> bool:
@@ -75,6 +83,8 @@ class RunFolder:
 
     def write_config(self, config: Mapping[str, object]) -> None:
         """Keep the run's settings, in place of those that are there."""
+        if not is_first():
+            return
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         files.write_text(self.config, text)
 
@@ -124,14 +134,16 @@ class RunFolder:
 
     def write_plan(self, plan: Plan) -> None:
         """Keep what was decided before the first step."""
-        files.write_json(self.plan, asdict(plan))
+        if is_first():
+            files.write_json(self.plan, asdict(plan))
 
     def read_plan(self) -> Plan | None:
         """The plan of an interrupted run; None where it had none yet."""
         if not self.plan.exists():
             return None
         values = json.loads(self.plan.read_text(encoding="utf-8"))
-        return Plan(**{field.name: values[field.name] for field in fields(Plan)})
+        known = {field.name for field in fields(Plan)}
+        return Plan(**{name: value for name, value in values.items() if name in known})
 
     def held_out_losses(self) -> dict[int, float]:
         """By step, in nats per supervised token; of a step that was repeated the newer one."""
@@ -182,13 +194,15 @@ class RunFolder:
 
     def cut(self, step: int) -> None:
         """Forget metrics of steps after ``step``, and lines that were cut off in the middle."""
+        if not is_first():
+            return
         lines = [line for line in read_lines(self.metrics) if int(str(line["step"])) <= step]
         _rewrite(self.metrics, lines)
         _rewrite(self.events, read_lines(self.events))
 
     def record(self, event: Event) -> None:
         """Append a step to metrics.jsonl, another event to events.jsonl; progress to neither."""
-        if isinstance(event, Phase):
+        if isinstance(event, Phase) or not is_first():
             return
         values: dict[str, object] = asdict(event)
         if isinstance(event, StepDone):
@@ -257,43 +271,33 @@ def name_of_rows(path: str) -> str:
 
 def free_folder(stem: str) -> Path:
     """runs/STEM, with a number where that is taken."""
-    taken = {path.name for path in Path("runs").iterdir()} if Path("runs").is_dir() else set()
-    names = [stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))]
-    return Path("runs") / next(name for name in names if name not in taken)
+    return next(path for path in _names(stem) if not path.exists())
+
+
+def _names(stem: str) -> Iterator[Path]:
+    """runs/STEM, runs/STEM-2, ..."""
+    yield Path("runs") / stem
+    yield from (Path("runs") / f"{stem}-{number}" for number in itertools.count(2))
+
+
+def begun_before(config: RunConfig) -> Path | None:
+    """The run that these ranks had begun when torchrun started them once more; None at first."""
+    if not is_restarted():
+        return None
+    if config.out is not None:
+        out = Path(config.out)
+    else:
+        names = list(itertools.takewhile(Path.exists, _names(_stem_of(config))))
+        out = names[-1] if names else Path()
+    return out if (out / "config.yaml").is_file() else None
 
 
 def with_folder(config: RunConfig) -> RunConfig:
     """The config with the folder of its run: the one that is given, or a free one."""
     if config.out is not None:
         return config.model_copy(update={"out": str(Path(config.out))})
-    stem = f"{name_of_rows(config.data.sources[0].path)}-{config.method.kind}"
-    return config.model_copy(update={"out": str(free_folder(stem))})
+    return config.model_copy(update={"out": str(free_folder(_stem_of(config)))})
 
 
-def curves_of(folder: Path) -> Callable[[Event], None]:
-    """A subscriber that writes a run's losses, rate and speed; ConfigError without the extra."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigError(
-            "train.tensorboard needs the package tensorboard, which is not installed.",
-            remedy="Install it with `pip install tunesmith[tensorboard]`, or leave the key out.",
-        ) from None
-    writer = SummaryWriter(str(folder / "tensorboard"))
-
-    def write(event: Event) -> None:
-        if not isinstance(event, StepDone | HeldOut):
-            return
-        values = {"loss/held_out": event.loss}
-        if isinstance(event, StepDone):
-            values = {
-                "loss/train": event.loss,
-                "lr": event.lr,
-                "grad_norm": event.grad_norm,
-                "tokens_per_second": event.tokens_per_second,
-            }
-        for name, value in values.items():
-            writer.add_scalar(name, value, event.step)
-        writer.flush()
-
-    return write
+def _stem_of(config: RunConfig) -> str:
+    return f"{name_of_rows(config.data.sources[0].path)}-{config.method.kind}"

@@ -19,6 +19,7 @@ import torch
 from tunesmith.core import files
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Notice, usable_cores
+from tunesmith.core.ranks import is_first, local_size
 from tunesmith.models.cache import cache_root
 from tunesmith.models.precision import detect_device
 from tunesmith.runs.folder import is_held
@@ -37,16 +38,19 @@ class Training:
 
 @contextlib.contextmanager
 def announced(run: Path, *, device: str, threads: int | None) -> Iterator[Notice | None]:
-    """Announce this training, whose run is held, to others while it lasts.
+    """Announce this training, whose run is held, to others while it lasts; rank 0 does for all.
 
     Yields what its user must know of the others; None where none is in the way. ``device`` and
     ``threads`` are those of the config; ModelError for a device that is not here.
     """
+    if not is_first():
+        yield None
+        return
     own = Training(
         run=str(run.resolve()),
         host=platform.node(),
         device=_named(detect_device(device)),
-        threads=threads or torch.get_num_threads(),
+        threads=(threads or torch.get_num_threads()) * local_size(),
         since=f"{datetime.now().astimezone():%Y-%m-%d %H:%M}",
     )
     key = hashlib.sha256(f"{own.host} {own.run}".encode()).hexdigest()[:32]

@@ -289,7 +289,7 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
     return folder.model
 
 
-def _data_sha256(source: DataSource, settings: DataSettings) -> str | dict[str, str]:
+def data_sha256(source: DataSource, settings: DataSettings) -> str | dict[str, str]:
     """Of a file its hash, of a folder those of its data files; what a hub holds has none here."""
     name, options = source.path, options_of(settings, source)
     if not Path(name).is_dir():
@@ -315,7 +315,7 @@ def write_environment(path: Path, base: Base, config: RunConfig, rows: RunRows) 
             "dtype": str(base.dtype).removeprefix("torch."),
             "available_bytes": memory.available_bytes(base.device),
             "base": {"name": base.name, "folder": str(base.folder), **hash_folder(base.folder)},
-            "data": {each.path: _data_sha256(each, config.data) for each in sources},
+            "data": {each.path: data_sha256(each, config.data) for each in sources},
             "licences": {each.path: licence_of(config.data, each.path) for each in sources},
             "rows": {
                 "train": len(rows.train),

@@ -11,6 +11,7 @@ from tunesmith.config.run import AUTO, DataSource
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import percent, pluralize
 from tunesmith.core.progress import Progress
+from tunesmith.core.rank_work import by_first
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.quality.language_fit import languages_of
 from tunesmith.data.rows import TokenRow
@@ -40,10 +41,14 @@ def retention_of(
     languages = _languages(config, rows) if settings.texts == AUTO else ()
     key = (settings.texts, languages, seed)
     if key not in base.retained:
-        if settings.texts == AUTO:
-            documents = _written(base.loaded, languages, probing, progress)
-        else:
-            documents = _given(settings.texts, base.loaded, probing, seed=seed)
+        documents = by_first(
+            lambda: (
+                _written(base.loaded, languages, probing, progress)
+                if settings.texts == AUTO
+                else _given(settings.texts, base.loaded, probing, seed=seed)
+            ),
+            patient=True,
+        )
         phase = progress.phase("reading retention texts", len(documents))
         base.retained[key] = documents, teacher_states(base.loaded.engine, documents, phase=phase)
     documents, states = base.retained[key]

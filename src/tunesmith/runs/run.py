@@ -1,51 +1,38 @@
 """One training run: prepare, answer before, train, choose, scale, save, evaluate."""
 
-import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 
-import torch
-
-from tunesmith.adapters import store
-from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import SILENT, Cancelled, Progress, finishing_first
-from tunesmith.data.dataset import RunRows
+from tunesmith.core.rank_work import by_first
+from tunesmith.core.ranks import is_first
 from tunesmith.engine import memory
-from tunesmith.evaluation.answering import Respondent, fingerprint, fingerprint_now
+from tunesmith.evaluation.answering import fingerprint
 from tunesmith.evaluation.arms import require_evaluable
-from tunesmith.evaluation.evaluator import Evaluator
 from tunesmith.evaluation.findings import words_in
 from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
-from tunesmith.methods import table
 from tunesmith.runs import result
-from tunesmith.runs.evaluated import inputs_sha256
+from tunesmith.runs.evaluated import inputs_of
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
-from tunesmith.runs.folder import RunFolder, alone, with_folder
+from tunesmith.runs.folder import RunFolder, alone, begun_before, with_folder
 from tunesmith.runs.inputs import require_files
 from tunesmith.runs.neighbours import announced
-from tunesmith.runs.result import open_for
-from tunesmith.runs.retention import retention_of
-from tunesmith.runs.rows import load_rows_for, report_rows
+from tunesmith.runs.prepare import PreparedRun, build_optimizer, member_of, prepare
 from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
-from tunesmith.runs.started import StartedRun, begin, with_length
+from tunesmith.runs.sharding import open_for_ranks, require_ranks
+from tunesmith.runs.started import begin
 from tunesmith.runs.summary import RunSummary, complete_summary, write_summary
-from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import BestCheckpoint, ScaledDown
-from tunesmith.training.job import Job, Member, planned
+from tunesmith.training.job import Member
 from tunesmith.training.loop import held_out_loss, train
-from tunesmith.training.measure import make_plan, plan_beside
-from tunesmith.training.steps import Plan
-
-LoadRows = Callable[[RunConfig, LoadedBase, str | None, Progress], RunRows]
 
 
 def train_run(config: RunConfig, *, progress: Progress = SILENT) -> RunSummary:
@@ -53,19 +40,29 @@ def train_run(config: RunConfig, *, progress: Progress = SILENT) -> RunSummary:
 
     What is refused before a base is loaded writes nothing. Cancelled in training or after it, the
     run ends as `stopped`; before its first step Cancelled is raised. Either way it can be resumed.
+    Ranks that torchrun started once more resume what they had begun.
     """
-    require_evaluable(config)  # what is faulty is refused before anything is written
-    require_files(config.data)  # so is a missing file
-    config = with_folder(result.resolved(config))
+    if (begun := by_first(lambda: begun_before(config))) is not None:
+        return resume_run(begun, progress=progress)
+    config = by_first(lambda: _created(config))
     folder = RunFolder(Path(str(config.out)))
-    folder.create(config.model_dump(mode="json", by_alias=True))
     with alone(folder.path):
         try:
             return _run(config, folder, progress)
         except TunesmithError as error:
-            if error.code != "disk":  # whose remedy is to resume
+            if is_first() and error.code != "disk":  # whose remedy is to resume
                 folder.discard_unless_begun()
             raise
+
+
+def _created(config: RunConfig) -> RunConfig:
+    """The config of a run whose folder is made now."""
+    require_ranks(config)
+    require_evaluable(config)  # what is faulty is refused before anything is written
+    require_files(config.data)  # so is a missing file
+    config = with_folder(result.resolved(config))
+    RunFolder(Path(str(config.out))).create(config.model_dump(mode="json", by_alias=True))
+    return config
 
 
 def resume_run(path: Path, *, progress: Progress = SILENT) -> RunSummary:
@@ -74,11 +71,16 @@ def resume_run(path: Path, *, progress: Progress = SILENT) -> RunSummary:
     A complete one is left as it is, and its summary comes back.
     """
     folder = RunFolder(path)
-    folder.require_run()
-    config = folder.read_config()
-    with alone(folder.path):
+
+    def opened() -> tuple[RunConfig, RunSummary | None]:
+        config = folder.read_config()
         files.sweep(folder.path)
-        if (summary := complete_summary(folder, config)) is not None:
+        return config, complete_summary(folder, config)
+
+    by_first(folder.require_run)
+    with alone(folder.path):
+        config, summary = by_first(opened)
+        if summary is not None:
             progress.notice("complete", f"{path}: the run is complete; this is how it ended")
             return summary
         return _run(config, folder, progress)
@@ -90,7 +92,8 @@ def _run(config: RunConfig, folder: RunFolder, progress: Progress) -> RunSummary
     with announced(folder.path, device=config.device, threads=config.train.threads) as notice:
         if notice is not None:
             run.progress.report(notice)
-        prepared = prepare(run, KnownBase(open_for(config, progress=run.progress)))
+        loaded = open_for_ranks(config, progress=run.progress)
+        prepared = prepare(run, KnownBase(loaded))
         member = member_of(prepared, build_optimizer(prepared))
         with finishing_first():
             for _, event in train([member], progress=run.progress):
@@ -100,139 +103,23 @@ def _run(config: RunConfig, folder: RunFolder, progress: Progress) -> RunSummary
         return finish(prepared, member)
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedRun:
-    """A run with its adapter attached to a base, its rows read and its questions chosen."""
-
-    run: StartedRun
-    loaded: LoadedBase
-    evaluator: Evaluator
-    job: Job
-
-    @property
-    def rate(self) -> float:
-        """The peak learning rate."""
-        config, lr = self.run.config, self.run.config.train.lr
-        width = self.loaded.engine.config.hidden_size
-        return table.learning_rate(config.method.kind, width) if lr == "auto" else lr
-
-    def forgetting(self, probes: Sequence[str] | None = None) -> Forgetting:
-        """What the adapter as it is now forgot, by some probes or all; only where there are any."""
-        found = self.evaluator.forgetting(self.loaded, self.who, probes)
-        assert found is not None
-        return found
-
-    @property
-    def who(self) -> Respondent:
-        """Who answers with the adapter as it is now."""
-        now = fingerprint_now(self.loaded.base, self.job.adapter)
-        return Respondent(self.job.name, now)
-
-    def put_back(self, folder: Path) -> None:
-        """Give the adapter the tensors of a checkpoint."""
-        store.put_(self.job.adapter, checkpoint.tensors_of(folder))
-
-
-def prepare(
-    run: StartedRun, base: KnownBase, *, name: str = "default", load: LoadRows = load_rows_for
-) -> PreparedRun:
-    """Attach the adapter under ``name``, read the rows, and let the base answer if it must.
-
-    Runs over one base share what was measured of it.
-    """
-    config, progress, loaded = run.config, run.progress, base.loaded
-    for note in loaded.base.notes:
-        progress.notice("base", note)
-    adapter = result.attach(loaded, config, name=name)
-    for code, text in result.notes_on_start(config, loaded, adapter):
-        progress.notice(code, text)
-    progress.phase("reading the data")
-    rows = load(config, loaded, name, progress)
-    report_rows(config, loaded, rows, name, progress)
-    run = with_length(run, rows)
-    config = run.config
-    result.write_environment(run.folder.environment, loaded.base, config, rows)
-    evaluator = Evaluator(
-        base,
-        config,
-        rows,
-        progress=progress,
-        virtual_tokens=loaded.engine.prefix_length(name),
-        has_history=True,
-    )
-    if not adapter.frozen_base:
-        evaluator.answer_before()
-    job = Job(
-        engine=loaded.engine,
-        adapter=adapter,
-        rows=rows.train,
-        held=rows.held,
-        settings=config.train,
-        folder=run.folder.path,
-        copies=rows.copies,
-        keep_plan=run.folder.write_plan,
-        retention=retention_of(run, base, rows, evaluator.probing),
-    )
-    return PreparedRun(run, loaded, evaluator, job)
-
-
-def build_optimizer(prepared: PreparedRun) -> torch.optim.Optimizer:
-    """The optimizer with its states, which are part of the memory that is measured."""
-    settings = prepared.run.config.train
-    return optimizer.build(
-        prepared.job.adapter,
-        lr=prepared.rate,
-        weight_decay=settings.weight_decay,
-        kind=settings.optimizer,
-    )
-
-
-def member_of(
-    prepared: PreparedRun,
-    adam: torch.optim.Optimizer,
-    *,
-    beside: Plan | None = None,
-    together: int = 0,
-) -> Member:
-    """What the loop trains: planned (by measuring, or as one that trains with it), restored.
-
-    ``together``: tokens in a step of all that train together.
-    """
-    job, folder, progress = prepared.job, prepared.run.folder, prepared.run.progress
-    plan = folder.read_plan()
-    if plan is None:
-        if beside is None:
-            progress.phase("measuring memory and speed on the longest documents")
-            plan = make_plan(job, lr=prepared.rate, together=together)
-        else:
-            plan = plan_beside(job, beside, lr=prepared.rate)
-        folder.write_plan(plan)
-    keep = min(job.settings.keep_checkpoints, math.ceil(plan.steps / job.settings.save_steps))
-    checkpoint.require_room(folder.checkpoints, job.adapter.parameters, adam, keep=keep)
-    state = _restored(prepared, adam)
-    scales = table.scales_down(job.adapter)
-    seconds = prepared.evaluator.seconds_to_come(job.name, scales=scales)
-    member = Member(job, plan, adam, state, evaluation_seconds=seconds)
-    progress.report(planned(member))
-    return member
-
-
-def _restored(prepared: PreparedRun, adam: torch.optim.Optimizer) -> State:
-    run, adapter = prepared.run, prepared.job.adapter
-    newest = checkpoint.newest(run.folder.checkpoints)
-    state = State(step=0, tokens=0, train_loss=math.nan)
-    if newest is not None:
-        state, changed = checkpoint.restore_(newest, adapter.parameters, adam)
-        adapter.refresh()
-        run.progress.notice("resumed", f"resumed after step {state.step}")
-        if changed:
-            run.progress.notice("not_exact", f"not exact because {'; '.join(changed)}")
-    run.folder.cut(state.step)
-    return state
-
-
 def finish(prepared: PreparedRun, member: Member) -> RunSummary:
     """Save the result, evaluate it, write the summary; a stopped run only writes the summary.
+
+    Of several ranks the first does so, while the others wait however long it takes.
+    """
+    full: list[RunSummary] = []
+
+    def work() -> RunSummary:
+        full.append(_finish(prepared, member))
+        return replace(full[0], answers=None, train_losses=None, trackers=None)
+
+    summary = by_first(work, patient=True)
+    return full[0] if full else summary
+
+
+def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
+    """What ``finish`` does.
 
     A cancel stops the run too: its adapter is saved as training left it, or as it was chosen,
     and what was answered is known when it is resumed.
@@ -255,8 +142,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
     if saved is not None and reason != "stopped":
         try:
             found = evaluator.evaluate(_tuned(prepared, saved, state, forgetting))
-            inputs = inputs_sha256(run.folder.read_config(), run.folder)
-            write_evaluation(found, run.folder, inputs=inputs)
+            write_evaluation(found, run.folder, inputs=inputs_of(run.folder))
         except Cancelled:
             reason = "stopped"
     summary = RunSummary(
@@ -274,6 +160,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
         notices=tuple(run.notices),
         answers=found.answers if found else None,
         train_losses=found.train_losses if found else None,
+        trackers=run.trackers,
     )
     write_summary(run.folder, summary)
     return summary
@@ -319,6 +206,9 @@ def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgett
     config, progress = prepared.run.config, prepared.run.progress
     wanted = config.evaluate.forgetting
     if not prepared.evaluator.probing or wanted is None or wanted.scale == "none":
+        return forgetting
+    if prepared.job.adapter.is_sharded:
+        progress.notice("strength", "the model is not scaled down: its weights are sharded")
         return forgetting
 
     # full fine-tuning changed the weights that are in memory

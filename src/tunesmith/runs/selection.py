@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.adapters import store
+from tunesmith.engine.shard import own_part
 from tunesmith.evaluation.checkpoints import Checkpoint, CheckpointChoice, choose_checkpoint
 from tunesmith.evaluation.forgetting import AdapterScale, Forgetting
 from tunesmith.methods import table
@@ -129,7 +130,7 @@ def find_scale(
     if full.outcome != "forgotten":
         return ChosenScale(None, full)
     # on the CPU: where the base itself was trained, an accelerator has no room for it twice
-    tensors = {n: p.detach().to("cpu", copy=True) for n, p in adapter.parameters.items()}
+    tensors = {n: own_part(p.detach()).to("cpu", copy=True) for n, p in adapter.parameters.items()}
     now, found = 1.0, ChosenScale(None, full)
 
     def set_scale(share: float) -> None:

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 
 from tunesmith.config import RunConfig
 from tunesmith.core.progress import Event, Notice, Progress
+from tunesmith.core.ranks import is_first
 from tunesmith.data.dataset import RunRows
-from tunesmith.runs.folder import RunFolder, curves_of
+from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.trackers import Trackers, start_trackers
 from tunesmith.training.length import choose_length
 
 
@@ -18,24 +20,30 @@ class StartedRun:
     folder: RunFolder
     progress: Progress
     notices: list[str]
+    trackers: Trackers
     start: float
 
 
 def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRun:
     """Record every event in the run's folder from now on, before it is passed on."""
     notices: list[str] = []
-    curves = curves_of(folder.path) if config.train.tensorboard else None
 
     def record(event: Event) -> None:
         folder.record(event)
         if isinstance(event, Notice):
             notices.append(event.message)
-        if curves is not None:
-            curves(event)
         progress.report(event)
 
-    recording = replace(progress, on_event=record, threads=config.train.threads)
-    return StartedRun(config, folder, recording, notices, time.perf_counter())
+    names = (*config.train.trackers, *(["tensorboard"] if config.train.tensorboard else []))
+    names = names if is_first() else ()
+    trackers = start_trackers(names, folder, config.model_dump(mode="json"), emit=record)
+
+    def tracked(event: Event) -> None:
+        record(event)
+        trackers.event(event)
+
+    recording = replace(progress, on_event=tracked, threads=config.train.threads)
+    return StartedRun(config, folder, recording, notices, trackers, time.perf_counter())
 
 
 def with_length(run: StartedRun, rows: RunRows) -> StartedRun:

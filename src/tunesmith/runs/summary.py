@@ -11,8 +11,9 @@ from tunesmith.evaluation.answers import Answers
 from tunesmith.runs.card import update_card
 from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.trackers import Trackers
 
-IN_MEMORY = ("answers", "train_losses")  # not in the document
+IN_MEMORY = ("answers", "train_losses", "trackers")  # not in the document
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class RunSummary:
     answers: Answers | None = field(default=None, repr=False)
     # of rows, with the adapter as it was evaluated
     train_losses: Sequence[float] | None = field(default=None, repr=False)
+    trackers: Trackers | None = field(default=None, repr=False)  # which wait for the page
 
     @property
     def report(self) -> str:
@@ -44,6 +46,12 @@ class RunSummary:
         """The documented keys, and why the run ended."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in IN_MEMORY}
         return {**values, "notices": list(self.notices)}
+
+
+def end_trackers(summary: RunSummary) -> None:
+    """Give the result of a run that has ended to its trackers, its page included."""
+    if summary.trackers is not None:
+        summary.trackers.end(RunFolder(Path(summary.run)), summary.evaluation)
 
 
 def write_summary(folder: RunFolder, summary: RunSummary) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.memory import keeps_freed_memory
+from tunesmith.engine.varlen import obstacle
 from tunesmith.models.four_bit import has_same_codes, require_kernels
 from tunesmith.models.precision import COUNTS, detect_dtype
 
@@ -56,6 +57,12 @@ def _features(device: torch.device) -> list[Feature]:
         ),
         _four_bit(device),
         Feature(
+            "products over 4-bit codes",
+            on_cuda,
+            "for answers, where bitsandbytes has it faster" if on_cuda else _CUDA,
+        ),
+        _attention(device, dtype),
+        Feature(
             "ordered sums",
             on_cuda,
             "the same run gives the same bytes" if on_cuda else f"{_CUDA}; a CPU needs no switch",
@@ -64,6 +71,14 @@ def _features(device: torch.device) -> list[Feature]:
         Feature("expandable segments", on_cuda and are_set, _segments(on_cuda, are_set)),
         _freed_memory(device),
     ]
+
+
+def _attention(device: torch.device, dtype: torch.dtype) -> Feature:
+    name, reason = "attention in one call", obstacle(device, dtype)
+    if reason:
+        return Feature(name, False, f"{reason}; documents are computed one by one")
+    reason = "torch's FlashAttention; layers with soft caps or wider heads than 256 are without it"
+    return Feature(name, True, reason)
 
 
 def _segments(on_cuda: bool, are_set: bool) -> str:

@@ -5,6 +5,7 @@ import gc
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tunesmith.adapters.loaded_base import LoadedBase
@@ -13,6 +14,8 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
 from tunesmith.core.progress import SILENT, Progress, finishing_first
+from tunesmith.core.rank_work import by_first
+from tunesmith.core.ranks import any_of, is_first, is_restarted
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
 from tunesmith.evaluation.arms import require_evaluable
@@ -25,16 +28,11 @@ from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.inputs import COMPARISON, require_files
 from tunesmith.runs.model_choice import with_model
 from tunesmith.runs.neighbours import announced
-from tunesmith.runs.result import open_for, resolved
+from tunesmith.runs.prepare import LoadRows, PreparedRun, build_optimizer, member_of, prepare
+from tunesmith.runs.result import resolved
 from tunesmith.runs.rows import load_rows_for
-from tunesmith.runs.run import (
-    LoadRows,
-    PreparedRun,
-    build_optimizer,
-    finish,
-    member_of,
-    prepare,
-)
+from tunesmith.runs.run import finish
+from tunesmith.runs.sharding import open_for_ranks
 from tunesmith.runs.started import StartedRun, begin
 from tunesmith.runs.summary import RunSummary, complete_summary
 from tunesmith.studies.ranks import RanksCompared, compare_ranks
@@ -138,13 +136,21 @@ def compare_runs(
     A run that fails keeps its row, with the error, and the others continue. Cancelled in training
     or after it, all runs end as `stopped`.
     """
+    begun = partial(_begun_rows, variants, out, progress_of(TOGETHER))
+    return _run(by_first(begun, patient=True), progress_of)
+
+
+def _begun_rows(variants: Sequence[Variant], out: Path, progress: Progress) -> ComparisonState:
+    """The comparison with a folder for each run."""
+    if is_restarted() and (out / COMPARISON).exists():
+        return _kept_rows(out)
     _require_free(out)
     folders = [RunFolder(out / variant.name) for variant in variants]
     for variant, folder in zip(variants, folders, strict=True):
         require_evaluable(variant.config)
         require_files(variant.config.data)
         folder.require_free()
-    bases = _models(variants, progress_of(TOGETHER))
+    bases = _models(variants, progress)
     rows = []
     for variant, folder in zip(variants, folders, strict=True):
         base = bases.get(variant.config.model, variant.config.model)
@@ -154,7 +160,7 @@ def compare_runs(
         folder.create(config.model_dump(mode="json", by_alias=True))
         rows.append(ComparedRun(variant.name, config, folder))
     files.write_json(out / COMPARISON, {"names": [row.name for row in rows]})
-    return _run(ComparisonState(out, rows), progress_of)
+    return ComparisonState(out, rows)
 
 
 def _require_free(out: Path) -> None:
@@ -172,6 +178,11 @@ def _require_free(out: Path) -> None:
 
 def resume_comparison(out: Path, progress_of: ProgressOf = silent) -> ComparisonState:
     """Resume an interrupted comparison; runs that are done stay as they are."""
+    return _run(by_first(lambda: _kept_rows(out)), progress_of)
+
+
+def _kept_rows(out: Path) -> ComparisonState:
+    """A comparison as far as it came."""
     try:
         kept = json.loads((out / COMPARISON).read_text(encoding="utf-8"))
         names = kept["names"]
@@ -190,14 +201,14 @@ def resume_comparison(out: Path, progress_of: ProgressOf = silent) -> Comparison
         row.summary = complete_summary(folder, row.config)
         row.trainable_parameters = sizes.get(row.name)
         rows.append(row)
-    return _run(ComparisonState(out, rows, losses), progress_of)
+    return ComparisonState(out, rows, losses)
 
 
 def _run(comparison: ComparisonState, progress_of: ProgressOf) -> ComparisonState:
     together = progress_of(TOGETHER)
     try:
         for group in _groups([row for row in comparison.rows if row.summary is None]):
-            if not together.is_cancelled:
+            if not any_of(together.is_cancelled):
                 comparison.losses |= _run_group(group, progress_of)
                 gc.collect()  # its base is gone before the next one is loaded, and measured
                 memory.release(detect_device(group[0].config.device))
@@ -206,7 +217,8 @@ def _run(comparison: ComparisonState, progress_of: ProgressOf) -> ComparisonStat
         comparison.ranks = tuple(compare_ranks(configs, comparison.losses))
         kept = {"names": [name for name, _ in configs], "losses": comparison.losses}
         found = {**kept, **comparison.to_json()}
-        files.write_json(comparison.out / COMPARISON, found)
+        if is_first():
+            files.write_json(comparison.out / COMPARISON, found)
     return comparison
 
 
@@ -255,7 +267,7 @@ def _train_group(
 ) -> None:
     first = runs[rows[0].name]
     memory.forget_peak(detect_device(first.config.device))
-    base = KnownBase(open_for(first.config, progress=first.progress))
+    base = KnownBase(open_for_ranks(first.config, progress=first.progress))
     load = _read_once()
     ready: dict[str, PreparedRun] = {}
     for row in rows:

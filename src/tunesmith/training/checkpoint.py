@@ -14,10 +14,18 @@ from torch import Tensor, nn
 
 from tunesmith.core import files
 from tunesmith.core.errors import RunError
+from tunesmith.core.rank_sum import copy_from_first_
+from tunesmith.core.rank_work import by_first
+from tunesmith.core.ranks import is_first
 from tunesmith.engine.device import describe
+from tunesmith.engine.shard import is_sharded, own_part, own_rows
+from tunesmith.training import sharded_files
 from tunesmith.training.optimizer import set_steps_, state_tensors
+from tunesmith.training.sharded_files import Parts
 
+_TRAINED = "trained"
 TRAINED, STATE, BEST = "trained.safetensors", "state.json", "best"
+SHARDS = "shards"  # in place of all safetensors, where ranks hold parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +68,41 @@ def save(
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Write a checkpoint; complete or absent. Raises RunError where the disk refuses."""
-    parts = {TRAINED: {name: p.detach() for name, p in parameters.items()}}
-    parts |= {_file(k): of_kind for k, of_kind in state_tensors(optimizer, parameters).items()}
+    """Write a checkpoint; complete or absent. Raises RunError where the disk refuses.
+
+    On all ranks at once where parameters are sharded.
+    """
+    parts: Parts = {_TRAINED: parameters, **state_tensors(optimizer, parameters)}
     device = next(iter(parameters.values())).device
     _write(folder, parts, {**asdict(state), "arithmetic": arithmetic(device)})
 
 
 def save_best(folder: Path, state: State, parameters: Mapping[str, nn.Parameter]) -> None:
     """Keep the tensors of the lowest held-out loss, without what training needs to resume."""
-    tensors = {name: p.detach() for name, p in parameters.items()}
-    _write(folder / BEST, {TRAINED: tensors}, asdict(state))
+    _write(folder / BEST, {_TRAINED: parameters}, asdict(state))
 
 
-def _write(
-    folder: Path, parts: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, object]
-) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    tensors = [tensor for part in parts.values() for tensor in part.values()]
-    files.require_space(folder.parent, sum(t.numel() * t.element_size() for t in tensors))
+def _write(folder: Path, parts: Parts, values: Mapping[str, object]) -> None:
+    sharded = any(map(is_sharded, parts[_TRAINED].values()))
 
     def fill(into: Path) -> None:
-        for name, part in parts.items():
-            save_file(dict(part), into / name)
+        if sharded:
+            (into / SHARDS).mkdir()
+            sharded_files.save(into / SHARDS, parts)
+        else:
+            for kind, part in parts.items():
+                save_file({name: t.detach() for name, t in part.items()}, into / _file(kind))
         (into / STATE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
-    files.publish(folder, fill)
+    def write() -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        tensors = [tensor for part in parts.values() for tensor in part.values()]
+        files.require_space(folder.parent, sum(t.numel() * t.element_size() for t in tensors))
+        files.publish(folder, fill)
+
+    if sharded and not is_first():
+        sharded_files.save(files.temporary_of(folder) / SHARDS, parts)
+    by_first(write)
 
 
 def require_room(
@@ -143,20 +160,37 @@ def restore_(
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
 ) -> tuple[State, tuple[str, ...]]:
-    """Put tensors and moments back; the state, and reasons why resuming is not bit for bit."""
-    state, then = _state(checkpoint)
-    tensors = tensors_of(checkpoint)
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[name])
+    """Put tensors and moments back; the state, and reasons why resuming is not bit for bit.
+
+    Rank 0 reads them, the others get them from it. Where parameters are sharded each reads its own.
+    """
+    parts: Parts = {_TRAINED: parameters, **state_tensors(optimizer, parameters)}
+    state, then = by_first(lambda: _state(checkpoint))
+    if any(map(is_sharded, parameters.values())):
+        _load_(checkpoint, parts)
+    else:
+        by_first(lambda: _load_(checkpoint, parts))
+        copy_from_first_([tensor for part in parts.values() for tensor in part.values()])
     set_steps_(optimizer, parameters, state.step)
-    for kind, of_kind in state_tensors(optimizer, parameters).items():
-        _copy_into_(of_kind, checkpoint / _file(kind))
     now = arithmetic(next(iter(parameters.values())).device)
     changed = [
         f"{key} was {then.get(key)}, is {now[key]}" for key in now if then.get(key) != now[key]
     ]
     return state, tuple(changed)
+
+
+def put_back_(checkpoint: Path, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Put a checkpoint's trained tensors into the parameters; sharded ones on all ranks at once."""
+    _load_(checkpoint, {_TRAINED: parameters})
+
+
+@torch.no_grad()
+def _load_(checkpoint: Path, parts: Parts) -> None:
+    if (checkpoint / SHARDS).is_dir():
+        sharded_files.load_(checkpoint / SHARDS, parts)
+        return
+    for kind, tensors in parts.items():
+        _copy_into_(tensors, checkpoint / _file(kind))
 
 
 def _copy_into_(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -169,7 +203,7 @@ def _copy_into_(tensors: Mapping[str, Tensor], path: Path) -> None:
                 f"{path}: was not saved by this run's optimizer (see {name}).",
                 remedy="Resume with the train.optimizer and the method that the run began with.",
             )
-        tensor.copy_(found)
+        own_part(tensor.detach()).copy_(own_rows(found, tensor))
 
 
 def _file(kind: str) -> str:

@@ -15,11 +15,12 @@ class Planned(Event):
     tokens_per_step: int
     tokens_per_micro_batch: int
     trainable_parameters: int
-    peak_bytes: int  # expected
+    peak_bytes: int  # expected, on each rank
     seconds: float  # expected, of the steps and the held-out losses between them
     # Of what follows the last step: without a search for the adapter's scale, and with it.
     evaluation_seconds: float = 0.0
     evaluation_seconds_most: float = 0.0
+    ranks: int = 1  # processes that share the work
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""The gradients of a round: its micro-batches, and smaller ones where memory runs out."""
+"""The gradients of a round: its micro-batches, and smaller ones where memory runs out.
+
+Ranks divide the micro-batches among them; each has the same gradients, losses and plans in the end.
+"""
 
 import math
 from collections.abc import Generator, Mapping, Sequence
@@ -8,20 +11,26 @@ from functools import reduce
 from operator import add
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tunesmith.config.methods import first_kind
 from tunesmith.config.run import RECOMPUTE, Recompute
+from tunesmith.core import ranks
 from tunesmith.core.errors import MemoryRefusal
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Notice
+from tunesmith.core.rank_sum import sum_over_ranks_
+from tunesmith.core.ranks import gather
 from tunesmith.engine import memory
+from tunesmith.engine.autograd import gradient_of
 from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.head import divergences, losses
 from tunesmith.engine.pack import Row
+from tunesmith.engine.shard import clip_
 from tunesmith.training.job import Job, Round, pack_for
 from tunesmith.training.loss_scale import halve_, overflowed, scale_now, unscale_
 from tunesmith.training.steps import Plan, StepRows, micro_batches
+from tunesmith.training.tree import KEEP, MERGE, PartialSums, order_of, own_part
 
 Stream = list[tuple[Round, StepRows]]  # documents of some members that are computed together
 
@@ -29,12 +38,13 @@ Stream = list[tuple[Round, StepRows]]  # documents of some members that are comp
 @dataclass(frozen=True, slots=True)
 class StepLoss:
     """Means over a step, in nats: of its rows' supervised tokens, and of retention's tokens; and
-    the norm of its gradient before that was clipped.
+    the norm of its gradient before that was clipped. ``peak_bytes``: of the rank that took most.
     """
 
     task: float
     norm: float
     divergence: float | None = None
+    peak_bytes: int = 0
 
 
 def add_gradients(
@@ -54,8 +64,11 @@ def add_gradients(
     notices: list[tuple[Round, Notice]] = []
     while left:
         streams = streams_of(left, tokens=_budget(left))
-        sums, failed = _add(streams, left)
-        if not failed:
+        sums, own_failed = _add(streams, left)
+        _even_out(len(streams), left[0])
+        failed = min((n for n in gather(own_failed) if n is not None), default=None)
+        if failed is None:
+            sum_over_ranks_(_gradients_of(left))
             found |= _read(sums, left)
             left = [
                 each
@@ -69,7 +82,7 @@ def add_gradients(
         for each in left:
             each.member.drop_gradients()
         memory.release(left[0].member.job.engine.device)
-        notices += _back_off(left, failed)
+        notices += _back_off(left, streams[failed])
         left = [each for each in left if each.member.error is None]
     return found, notices
 
@@ -81,8 +94,8 @@ def _budget(going: Sequence[Round]) -> int:
 Sums = dict[str | None, list[Tensor]]  # by adapter, of each stream
 
 
-def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums, Sums], Stream]:
-    """Parts of each loss, scaled; and the stream that did not fit into memory, if one did not."""
+def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums, Sums], int | None]:
+    """This rank's parts of each loss, scaled; and which stream did not fit, if one did not."""
     counts: dict[str | None, float] = {}
     weights: dict[str | None, float] = {}
     for each in going:
@@ -93,27 +106,62 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
             weights[job.name] = scale * job.retention.kl_weight / positions
     task: Sums = {name: [] for name in counts}
     kept: Sums = {name: [] for name in weights}
-    batches = _batches(streams, going[0].member.job.engine.device)
-    for parts in streams:
+    part, engine = own_part(len(streams)), going[0].member.job.engine
+    batches = _batches([streams[i] for i in part], engine.device)
+    sums = PartialSums(_in_tree(going))
+    for number in order_of(part):
+        if number in (KEEP, MERGE):
+            sums.do(number)
+            continue
         found = None
         try:
-            found = _add_stream(parts, next(batches), counts, weights)
+            found = _add_stream(streams[number], next(batches), counts, weights)
         except (RuntimeError, MemoryError) as error:
-            if not memory.has_run_out(error):
+            if not memory.has_run_out(error) or engine.is_sharded:  # others wait within the pass
                 raise
         if found is None:  # after the handler, whose error keeps all frames and their tensors
             batches.close()
-            return (task, kept), parts
+            return (task, kept), number
         for total, added in zip((task, kept), found, strict=True):
             for name, loss in added.items():
                 total[name].append(loss.detach())
-    return (task, kept), []
+    return (task, kept), None
+
+
+def _even_out(count: int, each: Round) -> None:
+    """Passes that change no gradient: over a sharded base all ranks make equally many.
+
+    ``count`` streams are those of all ranks.
+    """
+    job = each.member.job
+    if not job.engine.is_sharded:
+        return
+    ids = job.document(each.rows[0]).ids[:2].tolist()
+    for _ in range(-(-count // ranks.size()) - len(own_part(count))):
+        batch = pack_for(job.engine, [Row(ids, [0.0, 1.0], job.name, 0)], {})
+        batch = batch.to(job.engine.device)
+        hidden = job.engine.hidden_states(batch, recompute=each.member.plan.recompute)
+        (loss,) = losses(hidden, batch, job.engine.head, counts={job.name: math.inf}).values()
+        loss.backward()  # type: ignore[no-untyped-call]
+
+
+def _in_tree(going: Sequence[Round]) -> list[nn.Parameter]:
+    """What is summed in a tree: not where the base itself is trained, which has no room for it."""
+    adapters = [each.member.job.adapter for each in going]
+    return [p for adapter in adapters if adapter.frozen_base for p in adapter.summed]
+
+
+def _gradients_of(going: Sequence[Round]) -> list[Tensor]:
+    """What the streams added to."""
+    return [gradient_of(p) for each in going for p in each.member.job.adapter.summed]
 
 
 def _batches(streams: Sequence[Stream], device: torch.device) -> Generator[PackedBatch]:
     """Each stream packed; on an accelerator the next one in a thread while one is computed."""
     if device.type == "cpu":
         yield from map(_packed, streams)
+        return
+    if not streams:
         return
     with ThreadPoolExecutor(max_workers=1) as pool:
         coming = pool.submit(_packed, streams[0])
@@ -159,10 +207,13 @@ def _read(sums: tuple[Sums, Sums], going: Sequence[Round]) -> dict[Round, StepLo
     parts = [loss for total in sums for of_one in total.values() for loss in of_one]
     numbers = iter(torch.stack([*norms, *parts]).tolist())
     norm = {each: next(numbers) for each in going}
+    own = [{name: [next(numbers) for _ in of_one] for name, of_one in t.items()} for t in sums]
+    shares = gather(own)
+    peak = max(gather(memory.peak_bytes(going[0].member.job.engine.device)))
     task, kept = (
         # from left to right, as sum() does not in every Python
-        {name: reduce(add, (next(numbers) for _ in of_one), 0.0) for name, of_one in total.items()}
-        for total in sums
+        {name: reduce(add, (x for share in shares for x in share[i][name]), 0.0) for name in total}
+        for i, total in enumerate(sums)
     )
     found = {}
     for each in going:
@@ -170,7 +221,7 @@ def _read(sums: tuple[Sums, Sums], going: Sequence[Round]) -> dict[Round, StepLo
         divergence = None
         if job.retention:
             divergence = kept[job.name] / scale / job.retention.kl_weight
-        found[each] = StepLoss(task[job.name] / scale, norm[each], divergence)
+        found[each] = StepLoss(task[job.name] / scale, norm[each], divergence, peak)
     return found
 
 
@@ -180,7 +231,7 @@ def _finish(each: Round) -> Tensor:
     job.adapter.gather()
     unscale_(each)
     limit = job.settings.max_grad_norm or math.inf
-    return torch.nn.utils.clip_grad_norm_(list(job.adapter.trained.values()), limit)
+    return clip_(job.adapter.trained.values(), limit)
 
 
 def streams_of(going: Sequence[Round], *, tokens: int) -> list[Stream]:
@@ -190,7 +241,8 @@ def streams_of(going: Sequence[Round], *, tokens: int) -> list[Stream]:
     for each in going:
         documents = (*each.rows, *each.retained)
         lengths = {i: each.member.job.length(i) for i in documents}
-        for group in micro_batches(documents, lengths, tokens=tokens):
+        over = each.member.plan.ranks
+        for group in micro_batches(documents, lengths, tokens=tokens, ranks=over):
             size = sum(lengths[i] for i in group)
             room = [
                 number
@@ -263,6 +315,6 @@ def takes_less(job: Job, *, recompute: Recompute, tokens: int) -> str:
     ways = [f"--data.overflow truncate --data.max_tokens {max(2, tokens)}"]
     if recompute != "layers":
         ways.insert(0, "--train.recompute layers")
-    if not any(linear.four_bit for linear in job.engine.linears.values()):
+    if not any(linear.is_four_bit for linear in job.engine.linears.values()):
         ways.append(f"--method {first_kind(four_bit=True)}")
     return f"{', '.join(ways)} or a smaller base"

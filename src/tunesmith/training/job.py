@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tunesmith.config.run import TrainSettings
+from tunesmith.core import ranks
 from tunesmith.core.errors import RunError
 from tunesmith.core.progress import ignore
 from tunesmith.data.rows import TokenRow
@@ -22,6 +23,7 @@ from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, Planned
+from tunesmith.training.optimizer import zero_gradients_
 from tunesmith.training.retention import Retention
 from tunesmith.training.steps import Copies, Plan, StepRows, endless_steps, tokens_per_step
 
@@ -154,7 +156,7 @@ class Member:
     def drop_gradients(self) -> None:
         """Begin a step anew: gradients that were computed so far are gone."""
         self.job.adapter.refresh()  # and those that were not collected
-        self.adam.zero_grad(set_to_none=False)  # the gradients keep their places in memory
+        zero_gradients_(self.adam)
 
 
 @dataclass(slots=True, eq=False)
@@ -191,6 +193,7 @@ def planned(member: Member) -> Planned:
     low, high = member.evaluation_seconds
     seconds = (plan.steps - state.step) * per_step * job.settings.work
     seconds += HELD_OUT_SHARE * _held_out_tokens(member)
+    seconds /= ranks.size()
     return Planned(
         steps=plan.steps,
         first_step=state.step,
@@ -201,6 +204,7 @@ def planned(member: Member) -> Planned:
         seconds=seconds * plan.seconds_per_token,
         evaluation_seconds=low,
         evaluation_seconds_most=high,
+        ranks=ranks.size(),
     )
 
 

@@ -14,6 +14,8 @@ import torch
 from tunesmith.core.errors import MemoryRefusal, RunError
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Cancelled, Event, Progress
+from tunesmith.core.rank_work import by_each
+from tunesmith.core.ranks import any_of, is_first, joined, mine
 from tunesmith.engine import memory
 from tunesmith.engine.head import row_losses
 from tunesmith.engine.memory import release_freed_memory
@@ -69,7 +71,7 @@ def train(
             if done is not None:
                 yield each.member, done
             # asked once, after the first step was reported
-            is_cancelled = progress.is_cancelled if number == 0 else is_cancelled
+            is_cancelled = any_of(progress.is_cancelled) if number == 0 else is_cancelled
             for event in _after(each.member, progress, is_cancelled=is_cancelled):
                 yield each.member, event
         going = [each for each in going if each.member.ended is None]
@@ -140,7 +142,7 @@ def _step(
         return None
     optimizer.set_rate_(adam, lr)
     adam.step()
-    adam.zero_grad(set_to_none=False)  # the gradients keep their places in memory
+    optimizer.zero_gradients_(adam)
     job.adapter.refresh()
     seconds += now() - start
     warm, gone = state.step >= each.first_step + WARM_STEPS, now() - each.start
@@ -161,7 +163,7 @@ def _step(
         lr=lr,
         grad_norm=norm,
         tokens_per_second=each.tokens / seconds,
-        peak_bytes=memory.peak_bytes(job.engine.device),
+        peak_bytes=found.peak_bytes,
         seconds=gone,
         seconds_left=gone / (state.step - each.first_step) * (plan.steps - state.step),
         divergence=found.divergence,
@@ -170,13 +172,23 @@ def _step(
 
 def held_out_loss(job: Job, rows: Rows, *, tokens: int, progress: Progress = SILENT) -> float:
     """Mean loss of rows in nats per supervised token, in constant memory; Cancelled between two
-    batches where that was asked for.
+    batches where that was asked for. Ranks divide the batches among them.
     """
-    lengths = rows.lengths.tolist()
+    groups = mine(micro_batches(tuple(range(len(rows))), rows.lengths.tolist(), tokens=tokens))
+
+    def own() -> list[tuple[float, float]] | None:
+        found = []
+        for group in groups:
+            if progress.is_cancelled:
+                return None
+            found.append(_loss_and_weight(job, rows, group))
+        return found
+
+    found = by_each(own)
+    if any_of(found is None):
+        raise Cancelled
     total, count = 0.0, 0.0
-    for group in micro_batches(tuple(range(len(rows))), lengths, tokens=tokens):
-        progress.check()
-        losses, weights = _loss_and_weight(job, rows, group)
+    for losses, weights in joined(found or []):
         total, count = total + losses, count + weights
     return total / count
 
@@ -232,7 +244,8 @@ def _save(job: Job, adam: torch.optim.Optimizer, state: State) -> Event:
     parent = job.folder / "checkpoints"
     folder = checkpoint.folder_of(parent, state.step)
     checkpoint.save(folder, state, job.adapter.parameters, adam)
-    checkpoint.prune(parent, keep=job.settings.keep_checkpoints)
+    if is_first():
+        checkpoint.prune(parent, keep=job.settings.keep_checkpoints)
     return Saved(state.step, str(folder))
 
 

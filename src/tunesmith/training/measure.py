@@ -5,12 +5,14 @@ are tried first, and a size is only tried where it fits by the trend.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tunesmith.config.run import RECOMPUTE, Recompute
+from tunesmith.core import ranks
 from tunesmith.core.errors import MemoryRefusal
 from tunesmith.core.numbers import pluralize
+from tunesmith.core.ranks import gather
 from tunesmith.data.rows import TokenRow
 from tunesmith.engine import memory
 from tunesmith.engine.device import elapsed
@@ -23,6 +25,7 @@ from tunesmith.training.steps import Plan, tokens_per_step, total_steps, warmup_
 # fill the memory, and activations are kept small beside them.
 AUTO_TOKENS, AUTO_TOKENS_WHOLE_BASE = 1792, 384
 FIRST_TOKENS = 256
+_ROOM = 2  # of a rank's share of a step: whole rows do not divide evenly
 MARGIN = 1.2  # on a trend that was measured on shorter documents
 
 
@@ -50,16 +53,31 @@ def make_plan(
     least = longest if wanted == "auto" else size
     choices = RECOMPUTE if settings.recompute == "auto" else (settings.recompute,)
     for recompute in choices:
-        limit = min(size, _largest(job, size, recompute=recompute, now=now))
+        # ranks take the same steps here, and the plan of the one with the least memory
+        limit = min(gather(min(size, _largest(job, size, recompute=recompute, now=now))))
         while limit >= least:
-            if (measured := _measure(job, limit, recompute=recompute, now=now)) is not None:
+            found = gather(_measure(job, limit, recompute=recompute, now=now))
+            if (measured := _slowest(found)) is not None:
                 return _plan(job, limit, measured, recompute=recompute, lr=lr)
             limit = max(least, limit // 2) if limit > least else limit // 2
     raise _refusal(job, least, limit, recompute=choices[-1])
 
 
+def _slowest(found: Sequence[_Try | None]) -> _Try | None:
+    """What the ranks measured, as the one that took most; None where it did not fit on one."""
+    fitting = [each for each in found if each is not None]
+    if len(fitting) < len(found):
+        return None
+    slowest = max(fitting, key=lambda each: each.seconds / each.tokens)
+    return replace(slowest, peak_bytes=max(each.peak_bytes for each in fitting))
+
+
 def _auto_tokens(job: Job, of_step: int) -> int:
-    """Tokens of a micro-batch where memory sets no limit: on an accelerator those of the step."""
+    """Tokens of a micro-batch where memory sets no limit: on an accelerator those of the step.
+
+    Ranks share a step.
+    """
+    of_step = min(of_step, -(-_ROOM * of_step // ranks.size()))
     if job.engine.device.type != "cpu":
         return of_step
     return min(of_step, AUTO_TOKENS if job.adapter.frozen_base else AUTO_TOKENS_WHOLE_BASE)
@@ -74,8 +92,9 @@ def _plan(job: Job, tokens: int, measured: "_Try", *, recompute: Recompute, lr: 
         lr=lr,
         tokens_per_micro_batch=tokens,
         recompute=recompute,
-        peak_bytes=memory.peak_bytes(job.engine.device),
+        peak_bytes=max(gather(memory.peak_bytes(job.engine.device))),
         seconds_per_token=seconds_per_token,
+        ranks=ranks.size() if job.settings.tokens_per_micro_batch == "auto" else 1,
     )
 
 
@@ -107,6 +126,8 @@ def _largest(job: Job, size: int, *, recompute: Recompute, now: Callable[[], flo
     available = memory.available_bytes(device)
     if available is None:
         return size
+    if device.type == "cpu":
+        available //= ranks.local_size()
     before = memory.held_bytes(device)
     first, second = (
         _measure(job, min(size, n), recompute=recompute, now=now)
@@ -175,7 +196,7 @@ def _steps(job: Job, seconds_per_token: float) -> int:
     """Steps of the run; minutes become steps by the measured speed, once and for all."""
     if job.settings.minutes is None:
         return total_steps(job.rows.lengths, job.settings, copies=job.copies)
-    tokens = 60 * job.settings.minutes / (seconds_per_token * job.settings.work)
+    tokens = 60 * job.settings.minutes * ranks.size() / (seconds_per_token * job.settings.work)
     return max(1, round(tokens / min(step_tokens(job), int(job.rows.lengths.sum()))))
 
 

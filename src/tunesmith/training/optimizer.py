@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tunesmith.config.run import DEFAULT_OPTIMIZER, OptimizerKind
+from tunesmith.engine.shard import is_sharded, own_part
 from tunesmith.methods.adapter import Adapter
 
 BLOCK = 256  # elements that share a scale
@@ -176,6 +177,12 @@ KINDS: dict[OptimizerKind, _Kind] = {
 }
 
 
+def state_bytes(kind: OptimizerKind) -> float:
+    """Bytes of the state of one weight, of a matrix that is not small."""
+    matrix = torch.empty(BLOCK, BLOCK, device="meta")
+    return sum(t.nbytes for t in KINDS[kind].state_of(matrix).values()) / matrix.numel()
+
+
 def build(
     adapter: Adapter, *, lr: float, weight_decay: float, kind: OptimizerKind = DEFAULT_OPTIMIZER
 ) -> torch.optim.Optimizer:
@@ -184,15 +191,16 @@ def build(
     State and gradients are allocated here, not in the first step, so that measured memory is the
     truth, and below the activations, which come and go: elsewhere they would cut the heap up.
     """
-    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     decayed_names = adapter.decayed
     for name, parameter in adapter.trained.items():
-        key = (name in decayed_names, adapter.rates.get(name, 1.0))
+        # a fused step takes sharded parameters, or whole ones
+        key = (name in decayed_names, adapter.rates.get(name, 1.0), is_sharded(parameter))
         groups.setdefault(key, []).append(parameter)
     optimizer = KINDS[kind].make(
         [
             {"params": members, "weight_decay": decayed * weight_decay, RATIO: ratio}
-            for (decayed, ratio), members in groups.items()
+            for (decayed, ratio, _), members in groups.items()
         ],
         lr=lr,
     )
@@ -210,6 +218,12 @@ def set_rate_(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """The rate of the next step; groups may have one relative to it."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group[RATIO]
+
+
+def zero_gradients_(optimizer: torch.optim.Optimizer) -> None:
+    """Set all gradients to zero; they keep their places in memory."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    torch._foreach_zero_([own_part(p.grad) for p in parameters if p.grad is not None])
 
 
 def state_tensors(

@@ -33,6 +33,7 @@ class Plan:
     recompute: Recompute
     peak_bytes: int
     seconds_per_token: float
+    ranks: int = 1  # among which the micro-batches of a step are divided evenly
 
     def rate(self, step: int, schedule: str) -> float:
         """The learning rate of step ``step``, counted from 0."""
@@ -108,15 +109,17 @@ def endless_steps(
 
 
 def micro_batches(
-    rows: StepRows, lengths: Lengths | Mapping[int, int], *, tokens: int
+    rows: StepRows, lengths: Lengths | Mapping[int, int], *, tokens: int, ranks: int = 1
 ) -> list[StepRows]:
     """A step's rows in as few groups of at most ``tokens`` as a greedy fill finds.
 
+    Their number is a multiple of ``ranks`` where there are rows enough.
     A row that is longer than ``tokens`` is a group of its own. Long rows are placed first, each
     into the emptiest group, so that the groups are about equal.
     """
     order = sorted(rows, key=lambda r: (-lengths[r], r))
-    count = max(1, math.ceil(sum(lengths[r] for r in rows) / tokens))
+    least = math.ceil(sum(lengths[r] for r in rows) / tokens)
+    count = ranks * max(1, math.ceil(least / ranks))
     while True:
         groups: list[list[int]] = [[] for _ in range(min(count, len(order)))]
         emptiest = [(0, i) for i in range(len(groups))]  # a heap
@@ -127,7 +130,7 @@ def micro_batches(
         fits = all(size <= tokens or len(groups[i]) == 1 for size, i in emptiest)
         if fits or count >= len(order):
             return [tuple(g) for g in groups]
-        count += 1
+        count += ranks
 
 
 WARMUP_SHARE = 0.03

@@ -1,0 +1,185 @@
+"""What a run trains: a base with its adapter, the rows, the questions, plan and position."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from tunesmith.adapters.loaded_base import LoadedBase
+from tunesmith.config import RunConfig
+from tunesmith.core.progress import Progress
+from tunesmith.core.rank_tasks import ask_for, helping
+from tunesmith.core.rank_work import by_first, in_turn
+from tunesmith.core.ranks import is_first
+from tunesmith.data.dataset import RunRows
+from tunesmith.evaluation.answering import Respondent, fingerprint_now
+from tunesmith.evaluation.evaluator import Evaluator
+from tunesmith.evaluation.forgetting import Forgetting
+from tunesmith.evaluation.measures import KnownBase
+from tunesmith.methods import table
+from tunesmith.runs import result
+from tunesmith.runs.alike import require_alike
+from tunesmith.runs.retention import retention_of
+from tunesmith.runs.rows import load_rows_for, report_rows
+from tunesmith.runs.started import StartedRun, with_length
+from tunesmith.training import checkpoint, optimizer
+from tunesmith.training.checkpoint import State
+from tunesmith.training.job import Job, Member, planned
+from tunesmith.training.measure import make_plan, plan_beside
+from tunesmith.training.steps import Plan
+
+LoadRows = Callable[[RunConfig, LoadedBase, str | None, Progress], RunRows]
+
+_PUT_BACK = "put back"  # a task of all ranks: the tensors of a checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """A run with its adapter attached to a base, its rows read and its questions chosen."""
+
+    run: StartedRun
+    loaded: LoadedBase
+    evaluator: Evaluator
+    job: Job
+
+    @property
+    def rate(self) -> float:
+        """The peak learning rate."""
+        config, lr = self.run.config, self.run.config.train.lr
+        width = self.loaded.engine.config.hidden_size
+        return table.learning_rate(config.method.kind, width) if lr == "auto" else lr
+
+    def forgetting(self, probes: Sequence[str] | None = None) -> Forgetting:
+        """What the adapter as it is now forgot, by some probes or all; only where there are any."""
+        found = self.evaluator.forgetting(self.loaded, self.who, probes)
+        assert found is not None
+        return found
+
+    @property
+    def who(self) -> Respondent:
+        """Who answers with the adapter as it is now."""
+        now = fingerprint_now(self.loaded.base, self.job.adapter)
+        return Respondent(self.job.name, now)
+
+    def put_back(self, folder: Path) -> None:
+        """Give the adapter the tensors of a checkpoint; all ranks do where they hold parts."""
+        if self.job.adapter.is_sharded:
+            ask_for(_PUT_BACK, folder)
+        _put_back(self.job, folder)
+
+
+def _put_back(job: Job, folder: Path) -> None:
+    checkpoint.put_back_(folder, job.adapter.parameters)
+    job.adapter.refresh()
+
+
+def prepare(
+    run: StartedRun, base: KnownBase, *, name: str = "default", load: LoadRows = load_rows_for
+) -> PreparedRun:
+    """Attach the adapter under ``name``, read the rows, and let the base answer if it must.
+
+    Runs over one base share what was measured of it. Raises RunError where ranks differ in the
+    base, the data or the arithmetic.
+    """
+    config, progress, loaded = run.config, run.progress, base.loaded
+    for note in loaded.base.notes:
+        progress.notice("base", note)
+    adapter = result.attach(loaded, config, name=name)
+    for code, text in result.notes_on_start(config, loaded, adapter):
+        progress.notice(code, text)
+    progress.phase("reading the data")
+    rows = in_turn(lambda: load(config, loaded, name, progress))
+    require_alike(config, loaded.base, rows)
+    if is_first():
+        report_rows(config, loaded, rows, name, progress)
+    run = with_length(run, rows)
+    config = run.config
+    if is_first():
+        result.write_environment(run.folder.environment, loaded.base, config, rows)
+    evaluator = in_turn(
+        lambda: Evaluator(
+            base,
+            config,
+            rows,
+            progress=progress,
+            virtual_tokens=loaded.engine.prefix_length(name),
+            has_history=True,
+        )
+    )
+    if not adapter.frozen_base:
+        by_first(evaluator.answer_before, patient=True)
+    job = Job(
+        engine=loaded.engine,
+        adapter=adapter,
+        rows=rows.train,
+        held=rows.held,
+        settings=config.train,
+        folder=run.folder.path,
+        copies=rows.copies,
+        keep_plan=run.folder.write_plan,
+        retention=retention_of(run, base, rows, evaluator.probing),
+    )
+    return PreparedRun(run, loaded, evaluator, job)
+
+
+def build_optimizer(prepared: PreparedRun) -> torch.optim.Optimizer:
+    """The optimizer with its states, which are part of the memory that is measured."""
+    settings = prepared.run.config.train
+    return optimizer.build(
+        prepared.job.adapter,
+        lr=prepared.rate,
+        weight_decay=settings.weight_decay,
+        kind=settings.optimizer,
+    )
+
+
+def member_of(
+    prepared: PreparedRun,
+    adam: torch.optim.Optimizer,
+    *,
+    beside: Plan | None = None,
+    together: int = 0,
+) -> Member:
+    """What the loop trains: planned (by measuring, or as one that trains with it), restored.
+
+    ``together``: tokens in a step of all that train together.
+    """
+    job, folder, progress = prepared.job, prepared.run.folder, prepared.run.progress
+    plan = by_first(folder.read_plan)
+    if plan is None:
+        if beside is None:
+            progress.phase("measuring memory and speed on the longest documents")
+            plan = make_plan(job, lr=prepared.rate, together=together)
+        else:
+            plan = plan_beside(job, beside, lr=prepared.rate)
+        folder.write_plan(plan)
+    keep = min(job.settings.keep_checkpoints, math.ceil(plan.steps / job.settings.save_steps))
+    where, tensors = folder.checkpoints, job.adapter.parameters
+    by_first(lambda: checkpoint.require_room(where, tensors, adam, keep=keep))
+    state = _restored(prepared, adam)
+    scales = table.scales_down(job.adapter)
+    seconds = (0.0, 0.0)
+    if is_first():
+        seconds = prepared.evaluator.seconds_to_come(job.name, scales=scales)
+    member = Member(job, plan, adam, state, evaluation_seconds=seconds)
+    progress.report(planned(member))
+    return member
+
+
+def _restored(prepared: PreparedRun, adam: torch.optim.Optimizer) -> State:
+    run, adapter = prepared.run, prepared.job.adapter
+    if adapter.is_sharded:
+        helping(_PUT_BACK, partial(_put_back, prepared.job))
+    newest = by_first(lambda: checkpoint.newest(run.folder.checkpoints))
+    state = State(step=0, tokens=0, train_loss=math.nan)
+    if newest is not None:
+        state, changed = checkpoint.restore_(newest, adapter.parameters, adam)
+        adapter.refresh()
+        run.progress.notice("resumed", f"resumed after step {state.step}")
+        if changed:
+            run.progress.notice("not_exact", f"not exact because {'; '.join(changed)}")
+    run.folder.cut(state.step)
+    return state
