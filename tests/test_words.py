@@ -29,7 +29,13 @@ BANNED = {
 }
 # A term of the field among them, or the table of old names itself.
 EXCEPTIONS = {
-    r"\bjudg": ("evaluation/checks/", "config/checks", "api/settings.py", "docs/checks.md"),
+    r"\bjudg": (
+        "evaluation/checks/",
+        "config/checks",
+        "api/settings.py",
+        "docs/checks.md",
+        "core/messages",
+    ),
     r"\bstands?": ("checks/judge_endpoint",),  # in a prompt that is part of what replies hash by
     "": ("config/renamed.py", "cli/main.py"),
 }

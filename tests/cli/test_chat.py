@@ -149,7 +149,7 @@ def test_someone_at_a_terminal_can_try_again(typed, capsys):
     assert [reply.question for reply in replies] == ["next"]
     err = capsys.readouterr().err
     assert "error: The conversation is too long." in err
-    assert "There is no /nonsense." in err
+    assert "There is no command /nonsense." in err
 
 
 def test_help_lists_every_command(typed, capsys):

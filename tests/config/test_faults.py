@@ -75,9 +75,9 @@ def test_a_missing_value_is_told_where_the_config_is(faults):
 @pytest.mark.parametrize(
     ("flag", "given", "expected"),
     [
-        ("train.lr", "abc", "a number or auto (given: 'abc')"),
-        ("train.warmup_steps", "few", "a whole number or auto (given: 'few')"),
-        ("train.recompute", "maybe", "none, activations, layers or auto (given: 'maybe')"),
+        ("train.lr", "abc", "must be a number or auto (given: 'abc')"),
+        ("train.warmup_steps", "few", "must be a whole number or auto (given: 'few')"),
+        ("train.recompute", "maybe", "must be none, activations, layers or auto (given: 'maybe')"),
     ],
 )
 def test_a_wrong_value_of_several_types_is_one_fault(faults, flag, given, expected):
@@ -85,11 +85,13 @@ def test_a_wrong_value_of_several_types_is_one_fault(faults, flag, given, expect
 
 
 def test_a_union_in_a_file_is_one_fault_too(faults):
-    assert faults("train: {lr: abc}") == ["c.yaml: `train.lr`: a number or auto (given: 'abc')"]
+    assert faults("train: {lr: abc}") == [
+        "c.yaml: `train.lr`: must be a number or auto (given: 'abc')"
+    ]
     (line,) = faults("evaluate: {checks: [{kind: json, schema: 5}]}")
-    assert line == "c.yaml: `evaluate.checks.0.schema`: text or a mapping (given: 5)"
+    assert line == "c.yaml: `evaluate.checks.0.schema`: must be text or a mapping (given: 5)"
     (line,) = faults("method: {targets: 5}")
-    assert line == "c.yaml: `method.targets`: all-linear or a list (given: 5)"
+    assert line == "c.yaml: `method.targets`: must be all-linear or a list (given: 5)"
 
 
 def test_inside_the_member_that_was_meant_its_own_fault_is_told(faults):

@@ -147,7 +147,7 @@ def test_what_reading_lets_expect_stands_beside_what_was_measured(bare):
     found = assess_conflicts({("a", "b"): apart}, read)
     assert (found.expected, found.answer) == ("fits", "clash")
     assert found.text.startswith("They hardly meet (cosine ")
-    assert "`ties` loses least: 0.08 of task 0, 0.05 of task 1 (nats a token)." in found.text
+    assert "`ties` loses least: task 0 0.08, task 1 0.05 (nats a token)." in found.text
     less = replace(read, candidates=candidates[:1])
     assert assess_conflicts({("a", "b"): apart}, less).expected == "clash"
     assert assess_conflicts({("a", "b"): apart}, measured).expected == "cannot-tell"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.api.load import AdapterGiven, place_of
-from tunesmith.api.show import Outcome, line, print_facts, print_table, show_next
+from tunesmith.api.show import Outcome, line, paragraph, print_facts, print_table, show_next
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.numbers import bytes_text, count_text, percent, pluralize
 
@@ -40,8 +40,8 @@ class AdapterList(Outcome):
         """A table, what each is for, and those that cannot be read."""
         records, root = self.records, self.root
         if not records:
-            console.print(
-                f"No adapters in {root}. `tunesmith demo` or `tunesmith train` makes one."
+            paragraph(
+                console, f"No adapters in {root}. `tunesmith demo` or `tunesmith train` makes one."
             )
             return
         sound = [record for record in records if record.fault is None]
@@ -51,7 +51,7 @@ class AdapterList(Outcome):
             )
         purposes = [(each.name, each.goal or each.data or "") for each in sound]
         if known := [(name, text) for name, text in purposes if text]:
-            console.print("\nWhat they are for", style="bold")
+            paragraph(console, "\nWhat they are for", style="bold")
             print_facts(console, known)
         for record in records:
             if record.fault is not None:
@@ -170,11 +170,11 @@ class AdapterFit(Outcome):
         verified = self.found
         name = f"{verified.base.name} ({verified.base.sha256[:SHOWN_HASH]})"
         if not verified.mismatches:
-            console.print(f"{verified.adapter} fits {name}.", style="green", soft_wrap=True)
+            line(console, f"{verified.adapter} fits {name}.", style="green")
             return
         verdict = "fits" if verified.fits else "does not fit"
         style = "yellow" if verified.fits else "bold red"
-        console.print(f"{verified.adapter} {verdict} {name}:", style=style, soft_wrap=True)
+        line(console, f"{verified.adapter} {verdict} {name}:", style=style)
         groups: dict[str, list[Mismatch]] = defaultdict(list)
         for each in verified.mismatches:
             groups[each.remedy].append(each)
@@ -183,8 +183,8 @@ class AdapterFit(Outcome):
                 left = " (overridden by force)" if each.overridden else ""
                 line(console, f"  {each.kind}: {each.message}{left}")
             if group[SHOWN_MISMATCHES:]:
-                console.print(
-                    f"  ... and {len(group) - SHOWN_MISMATCHES:,} more (--json lists all)"
+                paragraph(
+                    console, f"  ... and {len(group) - SHOWN_MISMATCHES:,} more (--json lists all)"
                 )
             if remedy and not all(each.overridden for each in group):
                 line(console, f"  -> {remedy}")

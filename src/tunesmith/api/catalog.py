@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.api.show import Outcome, print_facts, print_table
+from tunesmith.api.show import Outcome, line, paragraph, print_facts, print_table
 from tunesmith.api.work import OnEvent, working
+from tunesmith.core.language import localized
 from tunesmith.core.numbers import bytes_text
 
 if TYPE_CHECKING:
@@ -63,18 +64,24 @@ class ModelList(Outcome):
             (each.name, NO_YES[each.cached], bytes_text(each.bytes), each.licence, each.description)
             for each in self.models
         ]
-        print_table(console, titles, rows=rows, numbers=("size",))
+        words = ("cached", "what it is")
+        print_table(console, titles, rows=rows, numbers=("size",), words=words)
         if missing := [each.name for each in self.models if not each.cached]:
-            console.print(f"\nFetch one: tunesmith model pull {missing[0]}")
-        console.print("\nOn the hub, where it can be reached (docs/languages.md):", style="bold")
-        print_table(console, HUB_TITLES, rows=map(self._hub_row, self.hub), numbers=("weights",))
+            paragraph(console, f"\nFetch one: tunesmith model pull {missing[0]}")
+        paragraph(
+            console, "\nOn the hub, where it can be reached (docs/languages.md):", style="bold"
+        )
+        said = ("runs here", "licence", "languages")
+        hub = map(self._hub_row, self.hub)
+        print_table(console, HUB_TITLES, rows=hub, numbers=("weights",), words=said)
         known: list[Entry | HubBase] = [*self.models, *self.hub]
         fit = [(each.name, each.fit) for each in known if each.fit]
-        console.print("\nWhat for, as far as it is measured or published:", style="bold")
+        paragraph(console, "\nWhat for, as far as it is measured or published:", style="bold")
         print_facts(console, fit)
-        console.print(
+        paragraph(
+            console,
             "\n--model also takes a folder, a .gguf file, any other hub id, or auto: the first of "
-            "these that fits this machine and is published for the rows' language."
+            "these that fits this machine and is published for the rows' language.",
         )
 
     def _hub_row(self, base: "HubBase") -> tuple[str, ...]:
@@ -114,17 +121,22 @@ class FamilyList(Outcome):
     def show(self, console: "Console") -> None:
         """A row for each."""
         rows = [
-            (kind, each.models, each.windows, ", ".join(each.traits) or "-")
+            (kind, each.models, each.windows, ", ".join(map(localized, each.traits)) or "-")
             for kind, each in self.families.items()
         ]
-        print_table(console, ("family", "models", "windows", "what its layers have"), rows=rows)
-        console.print("\nClasses that also read images or sound; their language model is trained:")
+        titles = ("family", "models", "windows", "what its layers have")
+        print_table(console, titles, rows=rows, words=("models", "windows"))
+        paragraph(
+            console, "\nClasses that also read images or sound; their language model is trained:"
+        )
         print_table(
             console,
             ("class", "models"),
             rows=[(kind, each.models) for kind, each in self.classes.items()],
         )
-        console.print("\nAnother one: tunesmith model list --explain MODEL reports what it lacks.")
+        paragraph(
+            console, "\nAnother one: tunesmith model list --explain MODEL reports what it lacks."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +157,11 @@ class FamilyExplained(Outcome):
             status = "runs; tests do not cover it"
         if self.found.supported:
             status = "supported"
-        console.print(f"{self.found.family}: {status}", style="bold")
+        paragraph(console, f"{self.found.family}: {status}", style="bold")
         print_table(
             console,
             ("contract", "holds"),
+            words=("contract", "holds"),
             rows=[(each.name, each.broken or "yes") for each in self.found.contracts],
         )
 
@@ -203,7 +216,7 @@ class Pulled(Outcome):
     def show(self, console: "Console") -> None:
         """Where it is."""
         size = bytes_text(self.bytes)
-        console.print(f"{self.name} is in {self.folder} ({size}).", soft_wrap=True)
+        line(console, f"{self.name} is in {self.folder} ({size}).")
 
 
 def pull(name: str, *, on_event: OnEvent | None = None, progress: bool | None = None) -> Pulled:
@@ -232,12 +245,16 @@ class MethodList(Outcome):
     def show(self, console: "Console") -> None:
         """Each with its facts."""
         for kind, note in self.methods.items():
-            console.print(f"{kind}: {note.name}", style="bold")
+            paragraph(console, f"{kind}: {note.name}", style="bold")
             print_facts(console, [(title, getattr(note, name)) for name, title in FACTS.items()])
             console.print()
-        console.print("Measured: SmolLM2-135M, held-out rows, three seeds (English reviews: one).")
-        console.print("docs/methods.md has the tables.")
-        console.print("Choose one with --method KIND, or `method: {kind: KIND}` in the config.")
+        paragraph(
+            console, "Measured: SmolLM2-135M, held-out rows, three seeds (English reviews: one)."
+        )
+        paragraph(console, "docs/methods.md has the tables.")
+        paragraph(
+            console, "Choose one with --method KIND, or `method: {kind: KIND}` in the config."
+        )
 
 
 def list_methods() -> MethodList:

@@ -16,7 +16,7 @@ from tunesmith.api.settings import (
     require_alone,
     start_of,
 )
-from tunesmith.api.show import Document, Outcome, print_table, sanitize
+from tunesmith.api.show import Document, Outcome, line, paragraph, print_table
 from tunesmith.api.sources import Data
 from tunesmith.api.train import Run
 from tunesmith.api.work import GroupWork, OnRunEvent, working_on_runs
@@ -86,21 +86,21 @@ class Comparison(Outcome):
     def show(self, console: "Console") -> None:
         """The table, the base's own score, what was noticed, and what failed or is unfinished."""
         document: Document = self.found.to_json()
-        print_table(
-            console, TITLES, rows=[_cells(row) for row in document["runs"]], numbers=NUMBERS
-        )
+        rows, words = [_cells(row) for row in document["runs"]], ("score", "verdict")
+        print_table(console, TITLES, rows=rows, numbers=NUMBERS, words=words)
         if document["base"]["score"] is not None:
-            console.print(f"base without training: {interval_text(document['base'])}")
-        console.print(
+            paragraph(console, f"base without training: {interval_text(document['base'])}")
+        paragraph(
+            console,
             "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
-            "together share one peak and one speed. Verdict: was the fine-tune worth it?"
+            "together share one peak and one speed. Verdict: was the fine-tune worth it?",
         )
         for each in document["loss_against_rank"]:
             if each["text"]:
-                console.print(sanitize(f"{', '.join(each['runs'])}: {each['text']}"))
-        console.print(f"report: {document['report']}", soft_wrap=True)
+                paragraph(console, f"{', '.join(each['runs'])}: {each['text']}")
+        line(console, f"report: {document['report']}")
         for text, style in self._closing():
-            console.print(sanitize(text), style=style)
+            paragraph(console, text, style=style)
 
     def _closing(self) -> Iterator[tuple[str, str | None]]:
         failed: dict[str, list[str]] = {}

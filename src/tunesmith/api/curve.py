@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from tunesmith.api.compare import STOPPING, draw_reports, interval_text
 from tunesmith.api.settings import RunKeywords, config_unless, is_named
-from tunesmith.api.show import Document, Outcome, print_table, sanitize
+from tunesmith.api.show import Document, Outcome, paragraph, print_table
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnRunEvent, working_on_runs
 from tunesmith.core.errors import UsageError
@@ -38,8 +38,8 @@ class Curve(Outcome):
         document: Document = self.found.to_json()
         points = document["points"]
         rows = [(f"{p['rows']:,}", f"{p['loss']:.4f}", interval_text(p)) for p in points]
-        print_table(console, TITLES, rows=rows, numbers=TITLES)
-        console.print(sanitize(self.found.verdict.text), style="bold")
+        print_table(console, TITLES, rows=rows, numbers=TITLES, words=("score",))
+        paragraph(console, self.found.verdict.text, style="bold")
 
 
 def curve(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.api.settings import CheckGiven, config_of, overrides_of, plain
-from tunesmith.api.show import Outcome, line, sanitize, show_next
+from tunesmith.api.show import Outcome, line, paragraph, show_next
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import ConfigError, UsageError
@@ -189,15 +189,15 @@ def _show_failed(done: "Found", console: "Console") -> None:
     text = (
         f"{pluralize(len(done.failed), 'input')} without an answer that passes, so without a row:"
     )
-    console.print(text, style="yellow", soft_wrap=True)
+    line(console, text, style="yellow")
     for each in done.failed[:SHOWN_INPUTS]:
         question = each.question.replace("\n", " ")
         cut = f"{question[:SHOWN_TEXT]}..." if len(question) > SHOWN_TEXT else question
         faults = ", ".join(f"{fault} {count}" for fault, count in each.faults.items())
-        console.print(sanitize(f"  line {each.line}: {cut} ({faults})"), soft_wrap=True)
+        line(console, f"  line {each.line}: {cut} ({faults})")
     if len(done.failed) > SHOWN_INPUTS:
-        console.print(f"  and {len(done.failed) - SHOWN_INPUTS:,} more; --json lists all")
-    console.print("More samples may find some: resume with a larger number.", soft_wrap=True)
+        paragraph(console, f"  and {len(done.failed) - SHOWN_INPUTS:,} more; --json lists all")
+    line(console, "More samples may find some: resume with a larger number.")
     if short := sum(set(each.faults) == {"cut"} for each in done.failed):
         text = f"All answers to {pluralize(short, 'input')} were cut: give a larger max_new_tokens"
-        console.print(f"{text} and another out.", soft_wrap=True)
+        line(console, f"{text} and another out.")

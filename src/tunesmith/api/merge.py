@@ -51,7 +51,7 @@ class ConflictsFound(Outcome):
         found, page = self.found, self.page
         line(console, found.verdict.text)
         for pair in found.pairs:
-            line(console, f"\n{pair.a} and {pair.b}", style="bold")
+            line(console, f"\n{pair.a}, {pair.b}", style="bold")
             print_table(console, ("layers", *MEASURES), rows=_bands(pair), numbers=MEASURES)
             for name, layers in ((pair.a, pair.found.only_first), (pair.b, pair.found.only_second)):
                 if layers:
@@ -62,7 +62,7 @@ class ConflictsFound(Outcome):
         for name, why in found.left_out.items():
             line(console, f"{name} was not measured: {why}")
         if page is not None:
-            console.print(f"page: {page}", soft_wrap=True)
+            line(console, f"page: {page}")
 
 
 def conflicts(  # noqa: PLR0913  # one keyword for each setting
@@ -145,7 +145,8 @@ def show_trial(trial: "Trial", console: "Console") -> None:
         worst = difference_text({"mean": -drop.mean, "low": -drop.high, "high": -drop.low})
         cells = [each.recipe.name, f"{rank:,}", percent(error)]
         rows.append([*cells, *_scores(trial, each.recipe.name), worst])
-    print_table(console, titles, rows=rows, numbers=titles[1:])
+    words = ("combination", "worst change")
+    print_table(console, titles, rows=rows, numbers=titles[1:], words=words)
     checks = ", ".join(f"{each.task} by `{each.check}`" for each in trial.scores)
     legend = "held-out rows, with 95 % intervals; error: what the rank loses"
     line(console, f"{checks}; {legend}")
@@ -208,8 +209,8 @@ class MergedAdapter(Outcome):
         )
         if merged.advice is not None:
             line(console, merged.advice, style="yellow")
-        console.print(f"written: {merged.out}", soft_wrap=True)
-        console.print(f"next: {shlex.join(['tunesmith', 'chat', str(merged.out)])}", soft_wrap=True)
+        line(console, f"written: {merged.out}")
+        line(console, f"next: {shlex.join(['tunesmith', 'chat', str(merged.out)])}")
 
 
 def merge(  # noqa: PLR0913  # one keyword for each setting

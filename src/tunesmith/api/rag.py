@@ -67,9 +67,9 @@ def _show_written(written: "WrittenQuestions", console: "Console") -> None:
     kept = (
         f"{pluralize(len(written.questions), 'question')} of {pluralize(written.chunks, 'chunk')}"
     )
-    console.print(f"{kept} are kept. Of the other replies:", soft_wrap=True)
+    line(console, f"{kept} are kept. Of the other replies:")
     for fault, count in sorted(written.faults.items(), key=lambda item: -item[1]):
-        console.print(f"  {count:,} {FAULTS[fault]}", soft_wrap=True)
+        line(console, f"  {count:,} {FAULTS[fault]}")
     for each in written.questions[:SHOWN]:
         text = f"For example: {each.text} {each.answers[0]}"
         line(console, text, style="dim")
@@ -196,13 +196,13 @@ class RagEvaluation(Outcome):
             if lines := document[f"{reason}_lines"]:
                 line(console, f"Counted as missed: {_missed(reason, lines)}.", style="yellow")
         for effect in document["effects"].values():
-            console.print(effect["text"], soft_wrap=True)
+            line(console, effect["text"])
         if (fitted := document["fitted_threshold"]) is not None:
-            console.print(
+            line(
+                console,
                 f"By these questions --threshold {fitted['score']:.2f} would refuse "
                 f"{percent(fitted['refusals'])} of those that nothing shown answers and "
                 f"{percent(fitted['false_refusals'])} of the others.",
-                soft_wrap=True,
             )
         line(console, str(document["report"]))
 

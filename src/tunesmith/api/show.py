@@ -125,7 +125,8 @@ def show_next(console: "Console", commands: Iterable[str], *, title: str = "\nNe
     if commands:
         console.print(localized(title), style="bold")
     for command in commands:
-        console.print(f"  {sanitize(command)}{asked}", soft_wrap=True)
+        flag = asked if command.startswith("tunesmith ") else ""
+        console.print(f"  {sanitize(command)}{flag}", soft_wrap=True)
 
 
 def print_table(
@@ -135,12 +136,12 @@ def print_table(
     rows: Iterable[Sequence[str]],
     numbers: Collection[str] = (),
     whole: Collection[str] = (),
+    words: Collection[str] = (),
 ) -> None:
     """One line for each row, under titles in the user's language.
 
-    The columns in ``numbers`` are right-aligned.
-
-    Those in ``whole`` are not broken where there is room for them; the others wrap at words.
+    The columns in ``numbers`` are right-aligned, the cells of those in ``words`` messages. Those in
+    ``whole`` are not broken where there is room for them; the others wrap at words.
     """
     from rich.table import Table
 
@@ -154,7 +155,8 @@ def print_table(
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*map(sanitize, row))
+        cells = zip(titles, row, strict=True)
+        table.add_row(*(sanitize(localized(c) if title in words else c) for title, c in cells))
     console.print(table)
 
 
@@ -166,5 +168,6 @@ def print_facts(console: "Console", facts: Iterable[tuple[str, str]]) -> None:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(max_width=FACT_WIDTH, overflow="fold")
     for name, value in facts:
-        table.add_row(localized(name), sanitize(localized(value)))
+        said = localized(value) if " " in value else value  # one word may be a name
+        table.add_row(localized(name), sanitize(said))
     console.print(table)

@@ -9,6 +9,7 @@ from tunesmith.api.show import Outcome, line, sanitize
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import DataError, UsageError
+from tunesmith.core.language import localized
 from tunesmith.core.numbers import pluralize
 
 if TYPE_CHECKING:
@@ -115,19 +116,20 @@ def _show_row(row: "ShownRow", console: "Console", *, by_token: bool) -> None:
     was_cut, was_supervised = False, False
     coloured = console.color_system is not None
 
-    def put(text: str, style: str | None) -> None:
+    def put(text: str, *, style: str | None = None) -> None:
         console.print(text, style=style, soft_wrap=True, end="")
 
     for piece in row.pieces(by_token=by_token):
         # Without colours brackets show what colour would.
         if piece.supervised != was_supervised and not coloured:
-            put("⟦" if piece.supervised else "⟧", None)
+            put("⟦" if piece.supervised else "⟧")
         if piece.is_cut and not was_cut:
-            put(f"\n✂ cut here: {pluralize(row.limit, 'token')} of {row.tokens:,} ✂\n", "bold red")
+            cut = f"✂ cut here: {pluralize(row.limit, 'token')} of {row.tokens:,} ✂"
+            put(f"\n{localized(cut)}\n", style="bold red")
         style = "green" if piece.supervised else "dim"
-        put(BORDER if by_token else "", "dim")
-        put(sanitize(piece.text), f"{style} italic" if piece.is_cut else style)
+        put(BORDER if by_token else "", style="dim")
+        put(sanitize(piece.text), style=f"{style} italic" if piece.is_cut else style)
         was_cut, was_supervised = piece.is_cut, piece.supervised
     if was_supervised and not coloured:
-        put("⟧", None)
+        put("⟧")
     console.print()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tunesmith.api.load import AdapterGiven, place_of
-from tunesmith.api.show import Outcome, line, sanitize
+from tunesmith.api.show import Outcome, line, paragraph, sanitize
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Notice, Progress
@@ -58,18 +58,18 @@ class IndexDone(Outcome):
         text = f"{sanitize(store)}: {held} ({changes}; {seconds:.1f} s)"
         line(console, text)
         if done.refused:
-            console.print(f"{pluralize(len(done.refused), 'file')} could not be read: see above.")
+            paragraph(
+                console, f"{pluralize(len(done.refused), 'file')} could not be read: see above."
+            )
         if done.left_out:
             endings = sorted(done.left_out.items(), key=lambda item: -item[1])
             listed = ", ".join(
                 f"{count:,} {sanitize(name)}" for name, count in endings[:MAX_ENDINGS]
             )
             more = ", ..." if len(endings) > MAX_ENDINGS else ""
-            console.print(
-                f"Skipped, because such files are not read: {listed}{more}", soft_wrap=True
-            )
+            line(console, f"Skipped, because such files are not read: {listed}{more}")
         command_line = f'tunesmith rag ask "..." --store {shlex.quote(sanitize(store))}'
-        console.print(f"Ask them: {command_line}", soft_wrap=True)
+        line(console, f"Ask them: {command_line}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class ChatPrompt:
                 if name in self._commands:
                     self._commands[name](rest.strip())
                 elif self._interactive and name[:1] == "/" and name[1:].isalpha():
-                    say(f"There is no {name}.\n{HELP}")
+                    say(f"There is no command {name}.\n{HELP}")
                 elif words:
                     self._answer(words)
             except TunesmithError as error:

@@ -271,7 +271,7 @@ class JudgeSettings(Settings):
             return None
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("is not an http(s) address")
+            raise ValueError("is not an http or https address")
         if parts.username or parts.password or parts.query:
             raise _secret("holds a user, password or query; give the key in the environment")
         return value

@@ -190,11 +190,11 @@ class EvaluateSettings(Settings):
             not in (None, 0, fields[name].get_default(call_default_factory=True))
         ]
         if not self.checks and without:
-            have = "has" if len(without) == 1 else "have"
-            part = "it is" if len(without) == 1 else "they are"
-            raise TogetherError(
-                f"{' and '.join(without)} {have} no effect without checks: {part} part of the "
-                "verdict",
-                *without,
+            names = " and ".join(without)
+            what = (
+                f"{names} has no effect without checks: it is part of the verdict"
+                if len(without) == 1
+                else f"{names} have no effect without checks: they are part of the verdict"
             )
+            raise TogetherError(what, *without)
         return self

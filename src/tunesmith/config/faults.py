@@ -84,7 +84,7 @@ class _Given:
         elif fault["type"] == "union_tag_not_found":
             names, why = (*names, "kind"), "is missing"
         elif len(faults) > 1 and (field := self._fields(names[:-1]).get(names[-1])):
-            why = f"{sentence(field.annotation)}{shown}"
+            why = f"must be {sentence(field.annotation)}{shown}"
         place, key = self._place(names, _keys_at_fault(fault)), ".".join(names)
         return f"{place}: {why}" if place == f"--{key}" or not key else f"{place}: `{key}`: {why}"
 

@@ -2,8 +2,8 @@
 
 Messages are English where they are made, in files and in JSON, and are put into the user's language
 where they are shown. As with gettext the English text is the key; `{name}` in it is any value,
-`{name:text}` one that is a message itself, `{n}` (one letter) a number, `{code}` a word, and `(s)`
-the ending of a plural.
+`{name:text}` one that is a message itself or a list of them, `{name:names}` names of a user's (or
+`no columns`), `{n}` (one letter) a number, `{code}` a word, and `(s)` the ending of a plural.
 """
 
 import contextlib
@@ -73,7 +73,8 @@ def _localized(text: str, language: str) -> str:
     if not plain:
         return text
     catalogue = _catalogue(language)
-    found = catalogue.translate(plain)
+    kind = _KIND.match(plain)
+    found = None if kind else catalogue.translate(plain)
     if found is None:
         pieces = _parts(plain)
         found = plain if len(pieces) == 1 else "".join(_localized(p, language) for p in pieces)
@@ -84,50 +85,58 @@ def _localized(text: str, language: str) -> str:
 
 
 def _parts(text: str) -> list[str]:
-    """The lines of a text; of one line its place (`rows.csv:3:`) and the rest, else sentences."""
-    if "\n" in text:
-        return _LINES.split(text)
-    if place := _PLACE.match(text):
+    """The lines of a text; of one line its place (`rows.csv:3:`) and the rest, or its sentences."""
+    if place := _KIND.match(text) or _LINE.match(text):
         return [place[0], text[place.end() :]]
-    return _SENTENCES.split(text)
+    for division in (_LINES, _SENTENCES, _PLACE, _HALVES):
+        if len(parts := division.split(text)) > 1:
+            return parts
+    return [text]
 
 
+_KIND = re.compile(r"(?:note|warning|error): ")
 _LINES = re.compile(r"(\n)")
-_PLACE = re.compile(r"(?:.*?:\d+:|\S+:) ")
-_SENTENCES = re.compile(r"(?<=[.!?;])( )(?=\S)")
-_VALUE = re.compile(r"\{(\w+)(:text)?\}")
+_LINE = re.compile(r"[^\n]*?:\d+: ")
+_PLACE = re.compile(r"^((?:[^\s,:]+, )*\S+: )")  # `rows.csv: `, or runs: `lora, ia3: `
+_SENTENCES = re.compile(r"(?<=[.!?])( )(?=\S)")
+_HALVES = re.compile(r"(; )(?=\S)")
+LONGEST_OF_A_LIST = 6  # blanks in a part
+_LISTED = re.compile(r"(, | and | or | \+ )")
+_VALUE = re.compile(r"\{(\w+)(?::(text|names))?\}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """An English message and how it is said; ``literals`` are its parts between values.
+    """An English message and how it is said; ``literals`` are its parts between values."""
 
-    A value in ``pattern`` ends with its sentence, in ``loose`` it may be anything.
-    """
-
-    pattern: re.Pattern[str]
-    loose: re.Pattern[str]
+    english: str
     literals: tuple[str, ...]
-    nested: frozenset[str]
+    nested: Mapping[str, str]  # name of a value -> text or names
     said: str
 
     @property
     def vagueness(self) -> tuple[int, int]:
         """What begins or ends with a value comes last; before it, what says less of its own."""
-        pattern = self.pattern.pattern
-        ends = pattern.startswith("(?P<") + pattern.endswith(")")
+        ends = self.english.startswith("{") + self.english.endswith("}")
         return ends, -sum(map(len, self.literals))
+
+    @property
+    def word(self) -> str:
+        """The longest word that every such message has; empty where it has none of its own."""
+        words = _WORD.findall(_GAP.sub(_LETTER, self.english))
+        return max((word for word in words if _LETTER not in word), key=len, default="")
 
     def translate(self, text: str, catalogue: "_Catalogue", *, strictly: bool) -> str | None:
         """The message in the language; None where the text is another one."""
         if not all(part in text for part in self.literals):
             return None
-        match = (self.pattern if strictly else self.loose).fullmatch(text)
+        match = _matcher(self.english, strictly).fullmatch(text)
         if match is None:
             return None
         values = match.groupdict()
-        for name in self.nested:
-            values[name] = catalogue.nested(values[name])
+        for name, kind in self.nested.items():
+            said = catalogue.nested if kind == "text" else catalogue.names
+            values[name] = said(values[name])
         return with_particles(_VALUE.sub(lambda m: values[m[1]], self.said))
 
 
@@ -141,17 +150,33 @@ class _Catalogue:
         }
         entries = [_entry(e, said) for e, said in messages.items() if _has_values(e)]
         self._entries = sorted(entries, key=lambda each: each.vagueness)
+        self._with_word: dict[str, list[int]] = {}
+        for place, entry in enumerate(self._entries):
+            self._with_word.setdefault(entry.word, []).append(place)
 
     def translate(self, text: str, *, strictly: bool = True) -> str | None:
         """The whole text in the language; None where it is not known."""
         if text in self._whole:
             return self._whole[text]
-        found = (entry.translate(text, self, strictly=strictly) for entry in self._entries)
+        words = {"", *_WORD.findall(text)}
+        places = sorted(place for word in words for place in self._with_word.get(word, ()))
+        found = (self._entries[p].translate(text, self, strictly=strictly) for p in places)
         return next((said for said in found if said is not None), None)
 
     def nested(self, text: str) -> str:
-        """A message inside of another one."""
-        return _localized(text, self._language)
+        """A message inside of another one, or several between commas."""
+        if (found := _localized(text, self._language)) != text:
+            return found
+        parts = _LISTED.split(text)
+        if any(part.count(" ") > LONGEST_OF_A_LIST for part in parts):
+            return text
+        said = [_localized(part, self._language) for part in parts]
+        is_list = said[::2] != parts[::2] or all(" " not in part for part in parts[::2])
+        return "".join(said) if is_list else text
+
+    def names(self, text: str) -> str:
+        """Names that a user gave: only what is said in their place or after them is a message."""
+        return (self.translate(text) if " " in text else None) or text
 
 
 def _has_values(english: str) -> bool:
@@ -159,19 +184,22 @@ def _has_values(english: str) -> bool:
 
 
 def _entry(english: str, said: str) -> _Entry:
-    values = list(_VALUE.finditer(english))
-    literals = [part for part in re.split(r"\{\w+(?::text)?\}|\(s\)", english) if part]
-    nested = frozenset(value[1] for value in values if value[2])
-    strict, loose = (re.compile(_pattern(english, each)) for each in (_WITHIN_A_SENTENCE, ".+?"))
-    return _Entry(strict, loose, tuple(literals), nested, said)
+    literals = tuple(part for part in _GAP.split(english) if part)
+    nested = {value[1]: value[2] for value in _VALUE.finditer(english) if value[2]}
+    return _Entry(english, literals, nested, said)
 
 
+_GAP = re.compile(r"\{\w+(?::(?:text|names))?\}|\(s\)")
+_WORD = re.compile(r"\w+")
+_LETTER = "\N{LATIN LETTER BILABIAL CLICK}"  # in no message: what touches a value is no whole word
 _NUMBER = r"[+\-\u2212]?\d(?:[\d,]|\.(?=\d))*"
 _WITHIN_A_SENTENCE = r"(?:(?![.!?] ).)+?"
 
 
-def _pattern(english: str, any_value: str) -> str:
-    """A regular expression for a message in which a value is ``any_value``, or a number."""
+@functools.cache
+def _matcher(english: str, strictly: bool) -> re.Pattern[str]:
+    """Matches a message: a value is a number, a text or, ``strictly``, a part of a sentence."""
+    any_value = _WITHIN_A_SENTENCE if strictly else ".+?"
     pattern, at, seen = "", 0, set[str]()
     for value in _VALUE.finditer(english):
         name = value[1]
@@ -180,7 +208,7 @@ def _pattern(english: str, any_value: str) -> str:
         pattern += f"(?P={name})" if name in seen else f"(?P<{name}>{kind})"
         seen.add(name)
         at = value.end()
-    return pattern + _escaped(english[at:])
+    return re.compile(pattern + _escaped(english[at:]))
 
 
 def _escaped(literal: str) -> str:

@@ -19,6 +19,11 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
+def capitalized(text: str) -> str:
+    """A sentence's beginning; the rest of it as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def shorten(text: str, limit: int = 40) -> str:
     """At most so many characters of a text, and an ellipsis where there were more."""
     return text if len(text) <= limit else f"{text[:limit]}…"

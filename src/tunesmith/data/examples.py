@@ -7,6 +7,7 @@ this turn must be prefixes, token by token, of the whole conversation.
 
 from collections.abc import Mapping, Sequence
 
+from tunesmith.core.phrases import capitalized
 from tunesmith.data.chat_format import ChatFormat
 from tunesmith.data.chat_text import (
     CLOSE,
@@ -22,11 +23,15 @@ from tunesmith.data.faults import Fault, Note
 from tunesmith.data.rows import Conversation, Cut, Example
 from tunesmith.data.tokenizer import Tokenizer
 
-APART = "Give --data.document answer: each trained answer then is a document of its own, behind "
-APART += "the prompt that is served for it."
+APART = (
+    "Give --data.document answer: each trained answer then is a document of its own, behind the "
+    "prompt that is served for it."
+)
 SPLIT = f"{APART} Or train only the last answer, and give the earlier ones the weight 0."
-MARK = "Mark answers with {% generation %} in the model's chat template, or use a model whose "
-MARK += "template writes both alike."
+MARK = (
+    "mark answers with {% generation %} in the model's chat template, or use a model whose "
+    "template writes both alike."
+)
 EXCERPT = 24
 
 
@@ -130,7 +135,7 @@ def _prompt_misfit(example: Example, cut: Cut) -> Unrenderable:
         if OPEN in asked and CLOSE not in asked
         else f"what it puts before {answer} differs from what it puts there when the model is asked"
     )
-    remedy = f"{APART} Or: {MARK[0].lower()}{MARK[1:]}"
+    remedy = f"{APART} Or: {MARK}"
     return _not_preserving(f"{how} ({_difference(cut.prompt, example.full)}).", remedy)
 
 
@@ -197,7 +202,7 @@ def _behind(
     elif CLOSE in loaded or not loaded:
         return said, ()
     how = f"when the model is asked it opens the answer in message {i + 1} in another way than in "
-    raise _not_preserving(f"{how}a finished turn.", MARK)
+    raise _not_preserving(f"{how}a finished turn.", capitalized(MARK))
 
 
 def _apart(answer: dict[str, object]) -> tuple[str, dict[str, object]]:

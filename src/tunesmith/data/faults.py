@@ -15,6 +15,11 @@ SHOWN_FAULTS = 20
 LISTED, KINDS, TEXT_CHARACTERS = 1000, 100, 1000
 Value = TypeVar("Value")
 WRITE_OR_DROP = "Write something, remove the row, or drop all such rows: --data.drop empty."
+READ_AS_STRUCTURE = (
+    "Remove it, or write it in another way: the model would read it as the structure of the "
+    "conversation. With --data.control_tokens text it is read as plain text, as it is when the "
+    "model is asked."
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from tunesmith.data.chat_text import (
     unmarked,
 )
 from tunesmith.data.examples import Unrenderable, answer_example, locate, whole_example
-from tunesmith.data.faults import Fault, Note, Parsed, refuse
+from tunesmith.data.faults import READ_AS_STRUCTURE, Fault, Note, Parsed, refuse
 from tunesmith.data.rows import (
     Conversation,
     Example,
@@ -203,17 +203,14 @@ def unfit(
 
 
 def _control_tokens(conversation: Conversation, chat_format: ChatFormat) -> Iterator[Fault]:
-    where = {
-        f"message {number} ({message.role}) contains": "\n".join(texts_of(message))
-        for number, message in enumerate(conversation.messages, start=1)
-    }
-    where["the tools contain"] = "\n".join(texts_in(conversation.tools))
-    for who, text in where.items():
-        if found := chat_format.control.search(text):
-            remedy = "Remove it, or write it in another way: the model would read it as the "
-            remedy += "structure of the conversation. With --data.control_tokens text it is read "
-            remedy += "as plain text, as it is when the model is asked."
-            yield Fault("control_tokens", f"{who} the control token `{found[0]}`.", remedy)
+    search = chat_format.control.search
+    for number, message in enumerate(conversation.messages, start=1):
+        if found := search("\n".join(texts_of(message))):
+            what = f"message {number} ({message.role}) contains the control token `{found[0]}`."
+            yield Fault("control_tokens", what, READ_AS_STRUCTURE)
+    if found := search("\n".join(texts_in(conversation.tools))):
+        what = f"the tools contain the control token `{found[0]}`."
+        yield Fault("control_tokens", what, READ_AS_STRUCTURE)
 
 
 def _ignored(conversation: Conversation, chat_format: ChatFormat) -> Iterator[Fault]:
@@ -269,8 +266,8 @@ def left_out(conversation: Conversation, example: Example) -> tuple[list[Fault],
     problems, notes = list[Fault](), list[Note]()
     for tool in conversation.tools:
         function = tool.get("function")
-        name = str(function.get("name")) if isinstance(function, Mapping) else ""
-        if not _has(text, name):
+        name = str(function.get("name")) if isinstance(function, Mapping) else None
+        if name and not _has(text, name):
             problems.append(Fault("tools_ignored", f"{OMITS} the tool `{name}`.", OTHER_MODEL))
     for i, message in enumerate(conversation.messages[:until]):
         problems += _of_message(message, text, number=i + 1)

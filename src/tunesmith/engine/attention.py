@@ -25,6 +25,7 @@ NAME = "tunesmith_packed"
 BLOCK_ROWS = 256
 # Probabilities of longer rows are recomputed in backward instead of kept.
 KEEP_KEYS = 512
+NO_STREAM = "The base runs packed streams only; call tunesmith.engine.forward."
 IGNORED_ARGUMENTS = frozenset({"position_ids", "use_cache", "cache_position", "output_attentions"})
 
 
@@ -49,7 +50,7 @@ def packed_attention(  # noqa: PLR0913  (the signature is transformers')
     does not implement.
     """
     if stream is None:
-        raise RuntimeError("The base runs packed streams only; call tunesmith.engine.forward.")
+        raise RuntimeError(NO_STREAM)
     unknown = sorted(n for n, v in others.items() if v is not None and n not in IGNORED_ARGUMENTS)
     if attention_mask is not None or dropout or unknown or not getattr(module, "is_causal", True):
         raise ModelError(

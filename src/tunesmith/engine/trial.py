@@ -1,6 +1,7 @@
 """A family that is not in the table: does it run? Tried on a tiny random model of it, in fp32."""
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from tunesmith.core.errors import ModelError
-from tunesmith.core.numbers import percent
+from tunesmith.core.numbers import count_text, percent
+from tunesmith.engine.attention import NO_STREAM
 from tunesmith.engine.batch import Document, PackedBatch
 from tunesmith.engine.blocks import Kept
 from tunesmith.engine.families import FAMILIES, TRIED, Family
@@ -46,6 +49,7 @@ SIZES = {
 ALWAYS = {"head_dim", "pad_token_id", "bos_token_id", "eos_token_id"}
 LENGTHS, COMMON = (9, 5, 13), 6  # tokens of the documents, and of a beginning that they share
 TOLERANCE = 1e-3  # of the largest value; a family that is supported is held to 1e-6 in float64
+MAX_PARAMETERS = 5_000_000  # of a tiny model
 SMALL_SHARE = 0.05  # of the layers' parameters, which adapters need not reach
 OTHER_KEYS = ("_scale", "_scaling", "_multiplier")  # of configs, for what scales scores
 
@@ -105,13 +109,23 @@ def try_family(config: PretrainedConfig) -> FamilyCheck:
         for name, attempt in _Trial(config).attempts().items():
             try:
                 broken = attempt()
+            except ModelError as error:
+                broken = error.message.removesuffix(".")
             except Exception as error:
-                first, *_ = [*str(error).splitlines(), ""]
-                broken = f"{type(error).__name__}: {first}"
+                broken = f"it fails: {_last_line(error)}"
             found.append(Contract(name, broken))
             if broken:
                 break
     return FamilyCheck(config.model_type, config.model_type in FAMILIES, found)
+
+
+def _last_line(error: Exception) -> str:
+    """Its kind and what it says in the end, where libraries put the cause."""
+    kind, last = type(error).__name__, (str(error).splitlines() or [""])[-1].strip()
+    return last if _NAMES_KIND.match(last) else f"{kind}: {last}"
+
+
+_NAMES_KIND = re.compile(r"\w+Error: ")
 
 
 class _Trial:
@@ -152,12 +166,36 @@ class _Trial:
     def _engine(self) -> Engine:
         return prepare_(self._model(), family=self.guess)
 
-    def _makes(self) -> None:
-        self.tiny = _shrunk(self.config)
+    def _makes(self) -> str | None:
+        if self.config.is_encoder_decoder:
+            return "it has an encoder beside its decoder: its answers do not continue a text"
+        if self.config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return "transformers has no class of it that continues a text (AutoModelForCausalLM)"
+        try:
+            self.tiny = _shrunk(self.config)
+        except Exception as error:  # of any kind: configs check themselves
+            return f"its config cannot be made tiny: {_last_line(error)}"
+        with torch.device("meta"):
+            made = AutoModelForCausalLM.from_config(self.tiny)
+        if (count := made.num_parameters()) > MAX_PARAMETERS:
+            return (
+                f"its config names its sizes in other ways, so that no tiny model of it can be "
+                f"made ({count_text(count)} parameters)"
+            )
         self._model()
+        return None
 
-    def _runs(self) -> None:
-        self._hidden(self._engine(), self.texts)
+    def _runs(self) -> str | None:
+        decoder = self._model().get_decoder()
+        if not hasattr(decoder, "layers"):
+            return f"{type(decoder).__name__} keeps its layers elsewhere than in `layers`"
+        try:
+            self._hidden(self._engine(), self.texts)
+        except RuntimeError as error:
+            if str(error) != NO_STREAM:
+                raise
+            return "its layers do not hand on the stream to their attention"
+        return None
 
     def _hidden(self, engine: Engine, texts: Sequence[Sequence[int]], share: int = 0) -> Tensor:
         with torch.no_grad():
@@ -197,9 +235,14 @@ class _Trial:
             losses.append(nn.functional.cross_entropy(scores, wanted, reduction="sum"))
         torch.autograd.backward(losses)
         ours = dict(engine.model.named_parameters())
-        for name, parameter in model.named_parameters():
-            mine, other = ours[name].grad, parameter.grad
-            if (mine is None) != (other is None) or (other is not None and _differ(mine, other)):
+        theirs = {name: each.grad for name, each in model.named_parameters()}
+        largest = max(float(g.abs().max()) for g in theirs.values() if g is not None)
+        for name, other in theirs.items():
+            mine = ours[name].grad
+            if (mine is None) != (other is None):
+                return f"those of {name} differ"
+            # Some are 0 but for rounding, as of a bias that the softmax takes away.
+            if other is not None and _differ(mine, other, floor=TOLERANCE * largest):
                 return f"those of {name} differ"
         return None
 
@@ -247,7 +290,10 @@ def _shrunk(config: PretrainedConfig) -> PretrainedConfig:
     """The same settings with a tiny shape, and with every kind of layer."""
     given = config.get_text_config().to_dict()
     given = {key: value for key, value in given.items() if key != "quantization_config"}
-    small = {k: v for k, v in SIZES.items() if given.get(k) or k in ALWAYS}
+    names = type(config.get_text_config()).attribute_map  # GPT-J's n_embd is the hidden_size
+    sizes = {names.get(key, key): size for key, size in SIZES.items()}
+    always = {key for key in ALWAYS if not isinstance(getattr(type(config), key, None), property)}
+    small = {k: v for k, v in sizes.items() if given.get(k) or k in always}
     whole_kinds = list(given.get("layer_types") or ())
     kinds = (list(dict.fromkeys(whole_kinds)) * LAYERS)[:LAYERS]
     if kinds:
@@ -278,8 +324,8 @@ def _kinds(config: PretrainedConfig) -> str:
     return ", ".join(kinds) or "its config names no kinds of layers"
 
 
-def _differ(ours: Any, theirs: Tensor) -> bool:
-    scale = float(theirs.abs().max()) or 1.0
+def _differ(ours: Any, theirs: Tensor, *, floor: float = 0.0) -> bool:
+    scale = max(float(theirs.abs().max()), floor) or 1.0
     return float((ours - theirs).abs().max()) > TOLERANCE * scale
 
 

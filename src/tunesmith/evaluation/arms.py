@@ -194,7 +194,7 @@ def base_arms(
             if (full := _lacks_room(arm, short, settings, loaded.base.context)) is None:
                 arms[name] = arm
             else:
-                left_out[name] = f"{full} {remedy}, or lower evaluate.max_new_tokens."
+                left_out[name] = f"{full} {remedy}"
     if settings.num_fewshot and not examples:
         left_out[EXAMPLES] = "no training row can serve as an example"
     return BaseArms(arms, left_out, instruction, examples)
@@ -207,9 +207,13 @@ def _longer_prompts(
     found: dict[str, tuple[Change, str]] = {}
     if instruction is not None:
         change = instruction_change(loaded, instruction)
-        found[PROMPTED] = change, "Shorten evaluate.baseline_prompt"
+        shorter = "Shorten evaluate.baseline_prompt, or lower evaluate.max_new_tokens."
+        found[PROMPTED] = change, shorter
     if examples:
-        fewer = f"Give fewer than evaluate.num_fewshot={len(examples)}"
+        fewer = (
+            f"Give fewer than evaluate.num_fewshot={len(examples)}, or lower "
+            "evaluate.max_new_tokens."
+        )
         found[EXAMPLES] = (lambda messages: with_examples(messages, examples)), fewer
     return found
 

@@ -151,7 +151,7 @@ def _takes_first(folder: Path) -> bool:
     ways = {key for key, on in _json(folder / POOLING).items() if key.startswith("pooling_") and on}
     if ways - {"pooling_mode_mean_tokens", "pooling_mode_cls_token"} or len(ways) > 1:
         raise ModelError(
-            f"{folder / POOLING} sets {', '.join(sorted(ways))}.",
+            f"{folder / POOLING} sets another pooling: {', '.join(sorted(ways))}.",
             remedy="Use an embedding model that pools by the mean or the first token alone.",
         )
     return "pooling_mode_cls_token" in ways

@@ -40,7 +40,8 @@ def check_folder(folder: Path) -> Path:
     elif not weights:
         faults.append("there are no *.safetensors")
     if faults:
-        raise ModelError(f"{folder}: {'; '.join(faults)}.", remedy=remedy)
+        why = "; ".join(faults)
+        raise ModelError(f"{folder}: cannot be used as a base: {why}.", remedy=remedy)
     return folder
 
 

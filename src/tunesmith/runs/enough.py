@@ -99,10 +99,11 @@ def few_held_out(rows: int) -> Iterator[Note]:
     if not rows or enough is None or rows >= enough:
         return
     least = smallest_difference(rows)
-    shows = "no difference" if least is None else f"a difference from {100 * least:.0f} points on"
-    at_best = "" if least is None else " at best, where no answer gets worse"
+    shows = "no difference"
+    if least is not None:
+        shows = f"a difference from {100 * least:.0f} points on at best, where no answer gets worse"
     what = (
-        f"few held-out rows: they show {shows}{at_best}; {pluralize(enough, 'row')} show one of "
+        f"few held-out rows: they show {shows}; {pluralize(enough, 'row')} show one of "
         f"{100 * WANTED:.0f} points: add rows, or hold out more with --data.eval"
     )
     yield Note("few_held_out", what, rows)

@@ -101,7 +101,7 @@ def find_run(name: str, root: Path) -> RunRecord:
         if (folder / CONFIG).is_file():
             return read_run(folder)
     known = [record.folder.name for record in list_runs(root)]
-    there = f"{root} holds {', '.join(known)}." if known else f"{root} holds no runs."
+    there = f"{root} holds the runs {', '.join(known)}." if known else f"{root} holds no runs."
     raise RunError(
         f"{name} is not a run: there is no {Path(name) / CONFIG}.", remedy=there, code="no_run"
     )

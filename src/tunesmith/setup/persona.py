@@ -161,9 +161,11 @@ def system_remarks(
     """
     own = sum(row.messages[0].role == "system" for row in rows)
     if given and own:
-        effect = "has no effect" if own == len(rows) else "is for the others"
-        which = "all rows" if own == len(rows) else f"{pluralize(own, 'row')} of {len(rows):,}"
-        yield f"{which} have a system message of their own, and keep it: data.system {effect}"
+        kept = "have a system message of their own, and keep it: data.system"
+        if own == len(rows):
+            yield f"all rows {kept} has no effect"
+        else:
+            yield f"{pluralize(own, 'row')} of {len(rows):,} {kept} is for the others"
     name = persona.name if persona else None
     if name is None:
         return
@@ -171,7 +173,8 @@ def system_remarks(
     if given:
         other = contradiction(name.name, given)
         if name.name not in given:
-            yield f"{said}, and data.system {f'says {other}' if other else 'does not name it'}"
+            rest = f"data.system says {other}" if other else "data.system does not name it"
+            yield f"{said}, and {rest}"
     elif inserted and own < len(rows) and (other := contradiction(name.name, inserted)):
         yield (
             f"{said}, and the base's chat template says {other} where a row has no system message: "

@@ -319,12 +319,12 @@ def _slot_keys(objects: Sequence[Mapping[str, object]]) -> Iterator[Proposal]:
             yield Proposal({"kind": "slots", "field": key}, reason)
 
 
-def _is_label(texts: Sequence[str]) -> str:
-    """Why these texts are names of classes; "" if they are not."""
+def _is_label(texts: Sequence[str]) -> str | None:
+    """Why these texts are names of classes; None if they are not."""
     distinct = len(set(texts))
     is_few = distinct <= MAX_LABELS and distinct * ROWS_PER_LABEL <= len(texts)
     return (
         f"{pluralize(distinct, 'different text')} in {pluralize(len(texts), 'row')}"
         if is_few
-        else ""
+        else None
     )

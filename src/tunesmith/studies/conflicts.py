@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tunesmith.adapters.conflicts import Conflict, Conflicts, bands, conflicts, depth_of, kind_of
 from tunesmith.core.errors import TunesmithError
+from tunesmith.core.phrases import capitalized
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.studies.candidates import LINEAR, Candidate, recipes_of
 from tunesmith.studies.merge import MAX_DROP, ROWS, Named, Trial, require_measurable, tried
@@ -85,7 +86,7 @@ def _weights_text(pair: tuple[str, str], found: Conflicts, *, named: bool) -> st
             f"{meet} (cosine {overall.cosine:+.2f}; {100 * overall.output_overlap:.0f} % of their "
             f"outputs shared, {100 * overall.chance:.0f} % by chance)"
         )
-    return f"{pair[0]} and {pair[1]}: {text}." if named else f"{text[0].upper()}{text[1:]}."
+    return f"{pair[0]} and {pair[1]}: {text}." if named else f"{capitalized(text)}."
 
 
 def _opposed(found: Conflicts) -> Iterator[tuple[str, float]]:
@@ -102,7 +103,7 @@ def _opposed(found: Conflicts) -> Iterator[tuple[str, float]]:
 def _measured(trial: Trial, answer: str) -> Iterator[str]:
     """What a linear merge costs, the recipe that costs least, and that nothing is lost unmerged."""
     if (kept := _loses_least(trial)) is not None:
-        lost = ", ".join(f"{nats:.2f} of {name}" for name, nats in kept.lost.items())
+        lost = ", ".join(f"{name} {nats:.2f}" for name, nats in kept.lost.items())
         yield (
             f"By the likelihood of held-out answers `{kept.recipe.name}` loses least: {lost} "
             "(nats a token)."

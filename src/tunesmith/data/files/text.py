@@ -166,8 +166,10 @@ def as_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 
 CHUNK_BYTES = 1 << 20
-UTF8_REMEDY = "Save it as UTF-8, for example: iconv -f ENCODING -t UTF-8 FILE. Or name its "
-UTF8_REMEDY += "encoding with --data.encoding."
+UTF8_REMEDY = (
+    "Save it as UTF-8, for example: iconv -f ENCODING -t UTF-8 FILE. Or name its encoding with "
+    "--data.encoding."
+)
 TOO_LARGE = Fault(
     "row_too_large",
     f"the row takes more than {MAX_ROW_BYTES >> 20} MB.",

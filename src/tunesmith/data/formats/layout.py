@@ -155,8 +155,10 @@ MAX_DEPTH = 64
 TOOL_SHAPE = (
     'Write a tool as {"type": "function", "function": {"name": "...", "parameters": {...}}}.'
 )
-CALL_SHAPE = 'Write a call as {"id": "...", "type": "function", "function": {"name": "...", '
-CALL_SHAPE += '"arguments": {...}}}.'
+CALL_SHAPE = (
+    'Write a call as {"id": "...", "type": "function", "function": {"name": "...", '
+    '"arguments": {...}}}.'
+)
 
 
 def parse_tools(row: Row, notes: RowNotes) -> tuple[Tool, ...]:
