@@ -10,9 +10,11 @@ import torch
 from tests.ranks import environment, on_ranks
 from tunesmith.core import ranks
 from tunesmith.core.errors import DataError, RunError
+from tunesmith.core.rank_help import together
+from tunesmith.core.rank_place import RankPlace, place_of
 from tunesmith.core.rank_sum import copy_from_first_, sum_over_ranks_
 from tunesmith.core.rank_work import by_each, by_first, in_turn, require_same
-from tunesmith.core.ranks import ReportedElsewhere, place_of
+from tunesmith.core.ranks import ReportedElsewhere
 
 SIZES = (1, 2, 4)
 
@@ -29,37 +31,50 @@ def test_a_process_alone_is_rank_0_of_1_and_waits_for_nobody():
         assert (ranks.rank(), ranks.size(), ranks.is_first()) == (0, 1, True)
         assert ranks.gather("a") == ["a"]
         assert ranks.broadcast("a") == "a"
-        assert ranks.joined(ranks.mine([1, 2, 3])) == [1, 2, 3]
+        assert ranks.mine([1, 2, 3]) == [1, 2, 3]
         assert by_first(lambda: 1) == by_each(lambda: 1) == 1
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_values_of_all_ranks_come_to_each(size):
     def work():
-        squares = [i * i for i in ranks.mine(range(7))]
         return (
             ranks.gather(ranks.rank()),
             ranks.broadcast(f"from {ranks.rank()}"),
             ranks.any_of(ranks.rank() == size - 1),
             ranks.any_of(False),
-            ranks.joined(squares),
+            ranks.gather(list(ranks.mine(range(7)))),
             by_first(lambda: os.environ["RANK"]),
         )
 
-    everywhere = (list(range(size)), "from 0", True, False, [i * i for i in range(7)], "0")
+    everywhere = (
+        list(range(size)),
+        "from 0",
+        True,
+        False,
+        [list(range(i, 7, size)) for i in range(size)],
+        "0",
+    )
     assert on_ranks(size, work) == [everywhere] * size
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_rows_that_do_not_divide_and_ranks_without_one(count):
     def work():
-        return len(ranks.mine(range(count))), ranks.joined(
-            [str(i) for i in ranks.mine(range(count))]
-        )
+        return together("tool", named, range(count))
 
-    found = on_ranks(4, work)
-    assert sum(own for own, _ in found) == count
-    assert all(whole == [str(i) for i in range(count)] for _, whole in found)
+    assert on_ranks(4, work) == [[f"tool {i}" for i in range(count)]] * 4
+
+
+def named(tool, unit):
+    return f"{tool} {unit}"
+
+
+def test_what_rank_0_does_alone_is_not_divided():
+    def work():
+        return by_first(lambda: together("tool", named, range(3)))
+
+    assert on_ranks(2, work) == [["tool 0", "tool 1", "tool 2"]] * 2
 
 
 def test_the_sum_is_that_of_one_tree_and_every_rank_has_the_same_bytes(monkeypatch):
@@ -160,8 +175,8 @@ def test_ranks_that_do_not_come_are_reported():
 
 
 def test_an_environment_without_ranks_is_one_process():
-    assert place_of({}) == place_of({"LOCAL_RANK": "0"}) == ranks.RankPlace(0, 1, 0)
-    assert place_of(environment(0, 1, 1)) == ranks.RankPlace(0, 1, 0)
+    assert place_of({}) == place_of({"LOCAL_RANK": "0"}) == RankPlace(0, 1, 0)
+    assert place_of(environment(0, 1, 1)) == RankPlace(0, 1, 0)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.core.errors import RunError, UsageError
 from tunesmith.core.progress import Event, Progress, finishing_first, usable_cores
-from tunesmith.core.ranks import place_of, require_power_of_two
+from tunesmith.core.rank_place import place_of, require_power_of_two
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.agent.server.api import ElasticAgent, WorkerGroup

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tunesmith.core import ranks
 from tunesmith.core.errors import RunError, TunesmithError
 from tunesmith.core.progress import Cancelled
+from tunesmith.core.rank_place import RankPlace
 from tunesmith.core.rank_tasks import needs_help
-from tunesmith.core.rank_work import by_first
-from tunesmith.core.ranks import POLL_SECONDS, RankGroup, RankPlace, ReportedElsewhere, left_key
+from tunesmith.core.rank_work import by_first, works_alone
+from tunesmith.core.ranks import POLL_SECONDS, RankGroup, ReportedElsewhere, left_key
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -130,9 +131,9 @@ def together(
 ) -> list[Made]:
     """``divided`` where all ranks come to the same units by themselves, and all have the results.
 
-    In work that rank 0 leads it is ``divided``.
+    In work that rank 0 leads it is ``divided``, and in what it does alone it makes all of them.
     """
-    if ranks.group() is None:
+    if ranks.group() is None or works_alone():
         return list(divided(tool, make, units, check=check))
     fault, shares = _shares(tool, make, units, check)
     return _whole(fault, shares)

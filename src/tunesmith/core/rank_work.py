@@ -6,7 +6,7 @@ What differs between ranks is settled here, so that none waits for one that has 
 import contextlib
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from tunesmith.core import ranks
@@ -25,6 +25,8 @@ from tunesmith.core.ranks import (
 
 T = TypeVar("T")
 
+_is_alone = False
+
 
 def by_first(work: Callable[[], T], *, patient: bool = False) -> T:
     """What rank 0 makes alone, on every rank. Where it fails, the others get ReportedElsewhere.
@@ -42,7 +44,8 @@ def by_first(work: Callable[[], T], *, patient: bool = False) -> T:
         return made[0]  # type: ignore[no-any-return]
     made = None
     try:
-        made = (work(),)
+        with _working_alone():
+            made = (work(),)
     finally:
         with contextlib.suppress(RunError) if made is None else contextlib.nullcontext():
             if patient:
@@ -50,6 +53,21 @@ def by_first(work: Callable[[], T], *, patient: bool = False) -> T:
             else:
                 gather(made)
     return made[0]
+
+
+def works_alone() -> bool:
+    """Whether this is rank 0 in what it does while the others wait."""
+    return _is_alone
+
+
+@contextlib.contextmanager
+def _working_alone() -> Iterator[None]:
+    global _is_alone
+    before, _is_alone = _is_alone, True
+    try:
+        yield
+    finally:
+        _is_alone = before
 
 
 def _tell(group: RankGroup, value: object) -> None:

@@ -7,20 +7,19 @@ Small values go over gloo, also beside GPUs: no device is waited for.
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunesmith.core.errors import RunError, TunesmithError
+from tunesmith.core.rank_place import MEETING, RankPlace, place_of
 
 if TYPE_CHECKING:
     import torch.distributed as dist
 
 T = TypeVar("T")
 
-_PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-_MEETING = ("MASTER_ADDR", "MASTER_PORT")
 SECONDS = "TUNESMITH_RANK_SECONDS"  # environment: how long ranks wait for one that is late
 LOST = "rank_lost"  # the code of the error where ranks are missing
 RESTARTS = "TORCHELASTIC_RESTART_COUNT"  # set by torchrun: how often it started the ranks anew
@@ -35,17 +34,6 @@ class ReportedElsewhere(RunError):
     code = "reported"
 
 
-@dataclass(frozen=True, slots=True)
-class RankPlace:
-    """Of this process: its number of all ranks, and its number among those of its machine."""
-
-    rank: int = 0
-    size: int = 1
-    local_rank: int = 0
-    local_size: int = 1
-    machines: int = 1
-
-
 @dataclass(slots=True)
 class RankGroup:
     """The ranks that this process works with: tensors of a processor go over gloo, else NCCL."""
@@ -58,47 +46,6 @@ class RankGroup:
 _place: RankPlace = RankPlace()
 _group: RankGroup | None = None
 _is_follower = False  # this process was a rank after 0
-
-
-def place_of(environment: Mapping[str, str]) -> RankPlace:
-    """The place that torchrun's environment gives; the only process where nothing of it is set.
-
-    Raises RunError where some of it is missing or wrong, or the number of ranks cannot be used.
-    """
-    given = [name for name in _PLACE[:2] if environment.get(name)]
-    if not given or environment.get("WORLD_SIZE") == "1":
-        return RankPlace()
-    remedy = "Start it with torchrun, or with --ranks N, which set all of it."
-    if missing := [name for name in (*_PLACE, *_MEETING) if not environment.get(name)]:
-        has = ", ".join(f"{name}={environment[name]}" for name in given)
-        raise RunError(
-            f"The environment of the ranks is incomplete: {has}, but no {', '.join(missing)}.",
-            remedy=remedy,
-            code="ranks",
-        )
-    try:
-        rank, size, local = (int(environment[name]) for name in _PLACE)
-    except ValueError:
-        rank = size = local = -1
-    if not (0 <= local <= rank < size):
-        has = ", ".join(f"{name}={environment[name]}" for name in _PLACE)
-        raise RunError(
-            f"The environment of the ranks is wrong: {has}.", remedy=remedy, code="ranks"
-        )
-    require_power_of_two(size)
-    return RankPlace(rank, size, local)
-
-
-def require_power_of_two(size: int) -> None:
-    """Raise RunError for a number of ranks that no binary tree of equal halves has."""
-    if size < 1 or size & (size - 1):
-        below = 1 << max(0, size.bit_length() - 1)
-        raise RunError(
-            f"{size} ranks: their gradients are summed in pairs, so that any number of ranks gives "
-            "the same bytes; that takes 1, 2, 4, 8, ... of them.",
-            remedy=f"Start {below} or {2 * below}.",
-            code="ranks",
-        )
 
 
 @contextlib.contextmanager
@@ -162,7 +109,7 @@ def _found(place: RankPlace) -> RankGroup:
             timeout=limit,
         )
     except (RuntimeError, ValueError, OSError) as error:
-        address = ":".join(os.environ[name] for name in _MEETING)
+        address = ":".join(os.environ[name] for name in MEETING)
         raise RunError(
             f"Rank {place.rank} of {place.size}: the ranks did not find each other at {address} "
             f"({_first_line(error)}).",
@@ -337,15 +284,6 @@ def any_of(flag: bool) -> bool:
 def mine(items: Sequence[T]) -> Sequence[T]:
     """This rank's share of items that all ranks have: every ``size()``-th; maybe none."""
     return items[rank() :: size()]
-
-
-def joined(results: Sequence[T]) -> list[T]:
-    """The results of all items, in their order, on every rank, from those of each rank's share."""
-    shares = gather(list(results))
-    whole: list[T] = [None] * sum(map(len, shares))  # type: ignore[list-item]
-    for first, share in enumerate(shares):
-        whole[first :: len(shares)] = share
-    return whole
 
 
 def place() -> RankPlace:
