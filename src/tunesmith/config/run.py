@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.methods import LoraSettings, MethodSettings
-from tunesmith.config.settings import Settings, StorageUrl, TemplateOptions
+from tunesmith.config.settings import Settings, StorageUrl, TemplateOptions, Tracker
 
 
 class DistillSettings(Settings):
@@ -282,9 +282,7 @@ class TrainSettings(Settings):
     )
     seed: int = Field(0, ge=0, description="order of rows, starts and dropout")
     threads: int | None = Field(None, ge=1, description="processor threads; null: torch's choice")
-    trackers: tuple[Literal["tensorboard", "mlflow", "wandb", "trackio"], ...] = Field(
-        (), description="also send curves and results there"
-    )
+    trackers: tuple[Tracker, ...] = Field((), description="also send curves and results there")
     tensorboard: bool = Field(False, description="also write TensorBoard files (extra)")
 
     @field_validator("retention", mode="before")
@@ -348,6 +346,4 @@ class RunConfig(Settings):
     train: TrainSettings = Field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
     out: str | None = Field(None, description="run folder; null: runs/NAME-OF-DATA-METHOD")
-    mirror: StorageUrl | None = Field(
-        None, description="s3://BUCKET/NAME that gets a copy of the run folder at each checkpoint"
-    )
+    mirror: StorageUrl | None = Field(None, description="s3://...: gets copies of the run folder")

@@ -65,6 +65,9 @@ TemplateOptions = Annotated[dict[str, TemplateValue], BeforeValidator(read_templ
 """Variables of a chat template, such as `enable_thinking`, with their values."""
 
 
+Tracker = Literal["tensorboard", "mlflow", "wandb", "trackio"]  # modules of runs.trackers
+
+
 def _storage_url(value: str) -> str:
     if not is_remote(value):
         raise ValueError("must be a URL of object storage, such as s3://bucket/runs/intents")

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunesmith.core.errors import RunError, TunesmithError
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.rank_place import MEETING, RankPlace, place_of
 
 if TYPE_CHECKING:
@@ -219,7 +220,8 @@ def _absence(group: RankGroup, error: RuntimeError) -> RunError | None:
     with contextlib.suppress(RuntimeError):  # the store is gone with its process
         late = [other for other in range(size()) if _meetings_of(group, other) < group.meetings]
     who = named(late) if late else "a rank"
-    what = f"did not come in {_wait_seconds():.0f} seconds: hanging, or far slower"
+    wait = pluralize(round(_wait_seconds()), "second")
+    what = f"did not come in {wait}: hanging, or far slower"
     return RunError(
         f"Rank {rank()} waited for {who}, which {what if waited else 'has ended'} "
         f"({_first_line(error)}).",

@@ -144,7 +144,7 @@ def _require_own_parameters(model: PreTrainedModel) -> None:
     each = sum(len(list(layer.parameters())) for layer in layers)
     if each > len(list(layers.parameters())):
         raise ModelError(
-            f"{type(model).__name__} has layers that share weights, which cannot be sharded.",
+            f"{type(model).__name__} cannot be sharded: its layers share weights.",
             remedy="Set train.shard to false, or use another base.",
         )
 

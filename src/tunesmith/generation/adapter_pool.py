@@ -132,7 +132,7 @@ class AdapterPool:
             idle = next((name for name, uses in self._uses.items() if not uses), None)
             if idle is None:
                 raise AdapterError(
-                    f"All {self._most} adapters that can be loaded at once are answering.",
+                    f"All adapters that can be loaded at once ({self._most}) are answering.",
                     remedy="Try again later.",
                     code="busy",
                 )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from tunesmith.config import RunConfig
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.rank_work import require_same
 from tunesmith.core.ranks import size
 from tunesmith.data.dataset import RunRows
@@ -28,7 +29,7 @@ def require_alike(config: RunConfig, base: Base, rows: RunRows) -> None:
     require_same(
         "the data",
         ", ".join(f"{path} (sha256 {value[:SHOWN]})" for path, value in hashes.items())
-        + f", {len(rows.train):,} rows to train on",
+        + f", {pluralize(len(rows.train), 'row')} to train on",
         "Copy the same files to every machine, or read them from a disk that all share.",
         by=(hashes, len(rows.train), rows.train.tokens),
     )

@@ -13,7 +13,7 @@ import yaml
 
 from tunesmith.config.run import RunConfig
 from tunesmith.core import files
-from tunesmith.core.errors import RunError, StorageError
+from tunesmith.core.errors import ConfigError, RunError, StorageError
 from tunesmith.core.progress import Event, Progress
 from tunesmith.core.remote import open_storage, reported, require_inside, sizes_below
 from tunesmith.runs.folder import RunFolder, is_held
@@ -160,6 +160,15 @@ def _is_newer_here(folder: Path, url: str, there: Iterable[str]) -> bool:
         )
     newest = max((_step(name) for name in there), default=-1)
     return max((_step(name) for name in _local(folder)), default=-1) >= newest
+
+
+def require_no_mirror(config: RunConfig, out: Path) -> None:
+    """Raise ConfigError for a mirror in the config of several runs, whose folder is ``out``."""
+    if config.mirror is not None:
+        raise ConfigError(
+            "mirror is the copy of one run's folder, and a comparison has several.",
+            remedy=f"Leave the key out, and copy {out} when it is done, as docs/scale.md shows.",
+        )
 
 
 def _step(name: str) -> int:

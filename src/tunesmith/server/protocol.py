@@ -66,7 +66,7 @@ class Generation(BaseModel):
     def _few_and_short(cls, stop: Stop) -> Stop:
         texts = [stop] if isinstance(stop, str) else stop or []
         if len(texts) > MAX_STOPS:
-            raise ValueError(f"must hold {MAX_STOPS} texts or fewer (holds {len(texts):,})")
+            raise ValueError(f"must hold at most {MAX_STOPS} (holds {len(texts):,})")
         if any(not 0 < len(text) <= MAX_STOP_CHARACTERS for text in texts):
             raise ValueError(f"must hold texts of 1 to {MAX_STOP_CHARACTERS:,} characters")
         return stop

@@ -91,7 +91,7 @@ class Asked:
         self.count = len(requests)
         most = self.service.served.thread.scheduler.limits.waiting
         if self.count > most:
-            raise ApiError(f"{self.count:,} answers are asked for at once, and {most:,} may be.")
+            raise ApiError(f"`n` asks for {self.count:,} at once, and at most {most:,} may be.")
         self.answers.submit(requests)
 
     async def whole(self, make: Callable[[list[ServedAnswer]], Document]) -> Response:

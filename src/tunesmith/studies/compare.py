@@ -12,7 +12,7 @@ from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
 from tunesmith.core import files
-from tunesmith.core.errors import ConfigError, RunError, TunesmithError
+from tunesmith.core.errors import RunError, TunesmithError
 from tunesmith.core.progress import SILENT, Progress, finishing_first
 from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import any_of, is_first, is_restarted
@@ -26,6 +26,7 @@ from tunesmith.models.precision import detect_device
 from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.inputs import COMPARISON, require_files
+from tunesmith.runs.mirror import require_no_mirror
 from tunesmith.runs.model_choice import with_model
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.prepare import LoadRows, PreparedRun, build_optimizer, member_of, prepare
@@ -148,7 +149,7 @@ def _begun_rows(variants: Sequence[Variant], out: Path, progress: Progress) -> C
     folders = [RunFolder(out / variant.name) for variant in variants]
     for variant, folder in zip(variants, folders, strict=True):
         require_evaluable(variant.config)
-        _require_no_mirror(variant.config, out)
+        require_no_mirror(variant.config, out)
         require_files(variant.config.data)
         folder.require_free()
     bases = _models(variants, progress)
@@ -162,14 +163,6 @@ def _begun_rows(variants: Sequence[Variant], out: Path, progress: Progress) -> C
         rows.append(ComparedRun(variant.name, config, folder))
     files.write_json(out / COMPARISON, {"names": [row.name for row in rows]})
     return ComparisonState(out, rows)
-
-
-def _require_no_mirror(config: RunConfig, out: Path) -> None:
-    if config.mirror is not None:
-        raise ConfigError(
-            "mirror is the copy of one run's folder, and a comparison has several.",
-            remedy=f"Leave the key out, and copy {out} when it is done, as docs/scale.md shows.",
-        )
 
 
 def _require_free(out: Path) -> None:
