@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
+IN_MEMORY = ("answers", "trackers")
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -18,13 +20,16 @@ class Summary:
     reason: str = "done"
     notices: tuple[str, ...] = ()
     answers: "Answers | None" = None
+    trackers: None = None
 
     @property
     def report(self) -> str:
         return f"{self.run}/report.html"
 
     def to_json(self) -> dict:
-        return {key: value for key, value in asdict(self).items() if key != "answers"}
+        return {
+            key: value for key, value in asdict(self).items() if key not in ("answers", "trackers")
+        }
 
 
 @dataclass

@@ -71,7 +71,7 @@ def test_a_shown_run_is_one_document(root, tunesmith):
 def test_a_run_that_is_not_there_is_refused_with_those_that_are(root, tunesmith):
     ended = tunesmith("runs", "show", "two", "--root", root)
     assert ended.status == 1
-    assert "holds one" in ended.err
+    assert "holds the runs one" in ended.err
 
 
 def test_a_folder_that_may_not_be_read_is_a_refusal_and_no_wrong_usage(

@@ -131,7 +131,7 @@ def test_layers_that_share_weights_are_refused():
     model = tiny_model("llama", torch.float32)
     first, second, *_ = model.get_decoder().layers
     second.mlp = first.mlp
-    with pytest.raises(ModelError, match="layers that share weights"):
+    with pytest.raises(ModelError, match="its layers share weights"):
         shard_(model, CPU)
 
 

@@ -55,7 +55,7 @@ def test_what_is_in_use_stays(shared, root):
     pool = pool_of(shared, root)
     pool.acquire("a")
     pool.acquire("b")
-    with pytest.raises(AdapterError, match="All 2 adapters") as refused:
+    with pytest.raises(AdapterError, match=r"All adapters .* \(2\) are answering") as refused:
         pool.acquire("c")
     assert refused.value.code == "busy"
     pool.release("a")

@@ -169,7 +169,7 @@ def test_an_adapter_of_another_kind_is_refused_before_a_base_is_loaded(
     trained, tmp_path, first, second, monkeypatch
 ):
     trained(tmp_path, {"kind": first})
-    monkeypatch.setattr("tunesmith.runs.run.open_for", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("tunesmith.runs.run.open_for_ranks", lambda *_, **__: pytest.fail("loaded"))
     with pytest.raises(ConfigError, match=f"method.kind is {second}, .* of kind {first}") as error:
         go(tmp_path, {"kind": second})
     assert f"Set method.kind to {first}" in error.value.remedy

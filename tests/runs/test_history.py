@@ -126,4 +126,4 @@ def test_a_run_is_found_by_folder_or_name(make, tmp_path):
     assert find_run("a", tmp_path).folder == folder
     with pytest.raises(RunError, match="is not a run") as refused:
         find_run("b", tmp_path)
-    assert "holds a." in refused.value.remedy
+    assert "holds the runs a." in refused.value.remedy

@@ -63,9 +63,9 @@ def computed(monkeypatch):
     def counting(name, key):
         real = getattr(likelihoods, name)
 
-        def call(*args):
-            counts[key(*args)] += 1
-            return real(*args)
+        def call(*args, **named):
+            counts[key(*args, *named.values())] += 1
+            return real(*args, **named)
 
         monkeypatch.setattr(likelihoods, name, call)
 
@@ -76,8 +76,8 @@ def computed(monkeypatch):
         counts["answer", cache.path.name, prompt.ids, prompt.draw] += 1
         keep(cache, prompt, said)
 
-    counting("_numbers", lambda _, *stream: ("spans", likelihoods._name_of(*stream)))
-    counting("_in_order", lambda _, rows, group, adapter: ("rows", len(rows), group, adapter))
+    counting("_numbers", lambda _, stream, adapters: ("spans", repr(stream), adapters))
+    counting("_losses", lambda _, texts, adapter: ("rows", repr(texts), adapter))
     monkeypatch.setattr(answering.AnswerCache, "keep", kept)
     return counts
 

@@ -113,7 +113,7 @@ def test_an_adapter_that_is_let_go_has_no_row_left(server, monkeypatch):
 
 
 def test_more_answers_than_may_wait_are_refused_for_good(guarded):
-    with pytest.raises(openai.BadRequestError, match="3 answers are asked for at once"):
+    with pytest.raises(openai.BadRequestError, match="asks for 3 at once"):
         client_of(guarded, "secret-a").chat.completions.create(messages=ASK, n=3, **LONG)
 
 

@@ -176,7 +176,7 @@ REFUSED = {
     "temperature": ({"temperature": -1}, 400, "invalid", "`temperature` must be 0 or more"),
     "tokens": ({"max_tokens": 0}, 400, "invalid", "`max_tokens` must be 1 or more"),
     "n": ({"n": 99}, 400, "invalid", "`n` must be 16 or less"),
-    "stops": ({"stop": ["x"] * 10_000}, 400, "invalid", "16 texts or fewer"),
+    "stops": ({"stop": ["x"] * 10_000}, 400, "invalid", "at most 16"),
     "penalty": ({"presence_penalty": 1}, 400, "invalid", "`presence_penalty` is not supported"),
     "unknown": (
         {"extra_body": {"temprature": 1}},

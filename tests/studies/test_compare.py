@@ -172,10 +172,10 @@ def test_runs_over_one_base_load_it_once(tmp_path, monkeypatch):
     from tunesmith.studies import compare
 
     loaded = []
-    real = compare.open_for
+    real = compare.open_for_ranks
     monkeypatch.setattr(
         compare,
-        "open_for",
+        "open_for_ranks",
         lambda config, **o: loaded.append(config.method.kind) or real(config, **o),
     )
     go(variants(tmp_path, ("lora", "qlora", "prompt", "full")), tmp_path / "all")
@@ -186,14 +186,14 @@ def test_a_base_that_cannot_be_used_fails_its_runs_and_no_other(tmp_path, monkey
     from tunesmith.core.errors import ModelError
     from tunesmith.studies import compare
 
-    real = compare.open_for
+    real = compare.open_for_ranks
 
     def open_for(made, **options):
         if made.method.kind == "qlora":
             raise ModelError("4 bit does not work here")
         return real(made, **options)
 
-    monkeypatch.setattr(compare, "open_for", open_for)
+    monkeypatch.setattr(compare, "open_for_ranks", open_for)
     found, _ = go(variants(tmp_path, ("lora", "qlora", "full")), tmp_path / "all")
     errors = {row["name"]: row["error"] for row in found.to_json()["runs"]}
     assert errors == {"lora": None, "qlora": "4 bit does not work here", "full": None}
@@ -202,7 +202,7 @@ def test_a_base_that_cannot_be_used_fails_its_runs_and_no_other(tmp_path, monkey
 def test_a_base_is_gone_before_the_next_one_is_loaded(tmp_path, monkeypatch):
     from tunesmith.studies import compare
 
-    loaded, left, load = [], [], compare.open_for
+    loaded, left, load = [], [], compare.open_for_ranks
 
     def open_for(config, *, progress):
         left.append(sum(base() is not None for base in loaded))
@@ -210,7 +210,7 @@ def test_a_base_is_gone_before_the_next_one_is_loaded(tmp_path, monkeypatch):
         loaded.append(weakref.ref(opened.engine.model))
         return opened
 
-    monkeypatch.setattr(compare, "open_for", open_for)
+    monkeypatch.setattr(compare, "open_for_ranks", open_for)
     go(variants(tmp_path, ("lora", "qlora", "full")), tmp_path / "all")
     assert left == [0, 0, 0]
 

@@ -239,7 +239,8 @@ def _shares(
     fault: BaseException | None = None
     share, own = _Share(), ranks.mine(units)
     try:
-        with ranks.alone():
+        # a pass over a base that is divided among ranks takes them all
+        with contextlib.nullcontext() if needs_help() else ranks.alone():
             made = []
             for unit in own:
                 check()

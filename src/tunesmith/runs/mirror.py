@@ -106,7 +106,8 @@ def require_free(config: RunConfig) -> None:
 
 def copy_ended(folder: Path, progress: Progress) -> None:
     """Copy a run that has ended, its page too, to its mirror, if it has one."""
-    url = RunFolder(folder).read_config().mirror
+    run = RunFolder(folder)
+    url = run.read_config().mirror if run.config.is_file() else None
     if url is not None:
         Mirror(folder, url).try_push(progress)
 
