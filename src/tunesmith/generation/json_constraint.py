@@ -1,6 +1,6 @@
 """Answers that are JSON of a schema: which tokens may come next, by llguidance's grammars.
 
-Why llguidance and not another: docs/decisions/0014-serving.md.
+Why llguidance and not another: docs/decisions/0016-serving.md.
 """
 
 import json
