@@ -5,14 +5,18 @@ import os
 import pickle
 import sys
 import traceback
+from dataclasses import replace
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.core import ranks
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import Cancelled, Notice, Progress, cancel_on_signal
 from tunesmith.core.ranks import LOST, ReportedElsewhere
+
+if TYPE_CHECKING:
+    from tunesmith.runs.summary import RunSummary
 
 
 class _Parent:
@@ -37,7 +41,7 @@ def main(request: Path) -> int:
     try:
         summary = _run(asked, parent if is_first else None)
         if is_first:
-            parent.send(summary)
+            parent.send(_ended(summary, parent))
     except ReportedElsewhere:
         return 0
     except TunesmithError as error:
@@ -53,6 +57,17 @@ def main(request: Path) -> int:
     return 0
 
 
+def _ended(summary: "RunSummary", parent: _Parent) -> "RunSummary":
+    """The summary for the parent; trackers, which live here, have the result before."""
+    from tunesmith.report.writing import draw_report
+    from tunesmith.runs.summary import end_trackers
+
+    if summary.reason != "stopped":
+        draw_report(Path(summary.run), parent.send)  # a file of the result
+        end_trackers(summary)
+    return replace(summary, trackers=None)
+
+
 def _sendable(error: Exception) -> Exception:
     """An error that nobody foresaw, with its traceback as a note; by its name where it must be."""
     try:
@@ -63,7 +78,7 @@ def _sendable(error: Exception) -> Exception:
     return copy
 
 
-def _run(asked: Any, parent: _Parent | None) -> object:
+def _run(asked: Any, parent: _Parent | None) -> "RunSummary":
     from tunesmith.runs.run import resume_run, train_run
 
     with ranks.running(), cancel_on_signal(None) as stop:
