@@ -3,6 +3,7 @@
 import json
 import os
 from functools import partial
+from pathlib import Path
 
 import pytest
 import yaml
@@ -29,7 +30,7 @@ def heard(settings, *, stop_at=None):
         return stop_at is not None and len(steps) >= stop_at and ranks.is_first()
 
     progress = Progress(events.append, cancelled=asked)
-    if isinstance(settings, str):
+    if isinstance(settings, Path):
         return resume_run(settings, progress=progress).to_json(), events
     return train_run(settings, progress=progress).to_json(), events
 
@@ -83,7 +84,7 @@ def test_micro_batches_are_cut_for_the_ranks_and_a_resumed_run_keeps_the_cuts(tm
     # as processes of before had it
     plan = json.loads((tmp_path / "a" / "plan.json").read_text())
     (tmp_path / "b" / "plan.json").write_text(json.dumps(plan))
-    found = on_ranks(4, partial(heard, str(tmp_path / "b")))
+    found = on_ranks(4, partial(heard, tmp_path / "b"))
     assert [each["reason"] for each, _ in found] == ["done"] * 4
     assert adapter_of(tmp_path / "b") == adapter_of(tmp_path / "a")
 

@@ -219,6 +219,8 @@ def _absence(group: RankGroup, error: RuntimeError) -> RunError | None:
     late: list[int] = []
     with contextlib.suppress(RuntimeError):  # the store is gone with its process
         late = [other for other in range(size()) if _meetings_of(group, other) < group.meetings]
+    if not late and size() == 2:  # it came, and went no further
+        late = [1 - rank()]
     who = named(late) if late else "a rank"
     wait = pluralize(round(_wait_seconds()), "second")
     what = f"did not come in {wait}: hanging, or far slower"
