@@ -140,7 +140,7 @@ def serve(  # noqa: PLR0913  # one keyword for each setting
 
     ``model`` is a base or a run, which comes with its adapter; ``adapters`` further ones by name.
     Those in ``adapter_folder`` can be asked for by their folders' names, and are loaded then.
-    ``rag`` is a store of documents: each model answers from it by its name with `+rag` behind it.
+    ``rag`` is a store of documents: each model answers from it by its name with `+rag` after it.
     ``api_keys`` is a file of lines NAME:SHA256; keys are also read from TUNESMITH_API_KEYS, and any
     ``host`` but this machine's own needs some. ``port`` 0: a free one. Raises UsageError for a port
     that is taken or a host without keys, and what `load` raises.

@@ -26,7 +26,7 @@ SOURCES = "+rag"  # behind a model's name
 class ServedModels:
     """The models that a request can name: the base by its ``name``, and each adapter.
 
-    With ``documents`` each answers from them too, by its name with ``SOURCES`` behind it.
+    With ``documents`` each answers from them too, by its name with ``SOURCES`` after it.
     """
 
     def __init__(

@@ -115,6 +115,16 @@ def _aside() -> AbstractContextManager[object]:
     return contextlib.redirect_stdout(sys.stderr)
 
 
+def add_files(artifact: Any, files: Sequence[Path]) -> Any:
+    """The artifact, of a library with W&B's names, with these files and folders."""
+    for path in files:
+        if path.is_dir():
+            artifact.add_dir(str(path), name=path.name)
+        else:
+            artifact.add_file(str(path))
+    return artifact
+
+
 def _flat(values: Mapping[str, object], before: str = "") -> Iterator[tuple[str, object]]:
     """`train.lr` and its value, of nested settings."""
     for key, value in values.items():

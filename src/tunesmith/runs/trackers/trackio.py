@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith.runs.trackers import PROJECT, Started
+from tunesmith.runs.trackers import PROJECT, Started, add_files
 
 
 @dataclass(slots=True)
@@ -27,12 +27,7 @@ class Trackio:
 
         self.run.log({**values, **tags})
         artifact = trackio.Artifact(f"{self.run.name}-result", type="result")
-        for path in files:
-            if path.is_dir():
-                artifact.add_dir(str(path), name=path.name)
-            else:
-                artifact.add_file(str(path))
-        self.run.log_artifact(artifact)
+        self.run.log_artifact(add_files(artifact, files))
         self.run.finish()
 
 

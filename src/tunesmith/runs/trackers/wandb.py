@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith.runs.trackers import PROJECT, Started
+from tunesmith.runs.trackers import PROJECT, Started, add_files
 
 
 @dataclass(slots=True)
@@ -31,12 +31,7 @@ class WeightsAndBiases:
 
         self.run.summary.update({**values, **tags})
         artifact = wandb.Artifact(f"run-{self.run.id}", type="result")
-        for path in files:
-            if path.is_dir():
-                artifact.add_dir(str(path), name=path.name)
-            else:
-                artifact.add_file(str(path))
-        self.run.log_artifact(artifact)
+        self.run.log_artifact(add_files(artifact, files))
         self.run.finish()
 
 
