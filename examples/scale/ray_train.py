@@ -20,7 +20,7 @@ def train_rank(settings: dict[str, str]) -> None:
     """Train as the rank that this worker is."""
     import torch.distributed as dist
 
-    # Ray keeps the address that it met at itself, so the ranks need another one, which gloo reports.
+    # Ray keeps the address that it met at itself; the ranks need another one, which gloo reports.
     told = [_plan(settings) if dist.get_rank() == 0 else None]
     dist.broadcast_object_list(told)
     assert told[0] is not None
