@@ -34,6 +34,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 run = _trained(Path(folder), ranks, threads, given.steps)
                 speeds[way].append(_tokens_per_second(run))
+                assert run.adapter is not None
                 adapters[way] = (run.adapter / "adapter_model.safetensors").read_bytes()
     medians = {way: statistics.median(each) for way, each in speeds.items()}
     one, two = medians.values()
@@ -63,7 +64,7 @@ def _trained(folder: Path, ranks: int, threads: int, steps: int) -> ts.Run:
 
 def _tokens_per_second(run: ts.Run) -> float:
     lines = run.metrics[UNCOUNTED_STEPS:]
-    return statistics.median(float(line["tokens_per_second"]) for line in lines)
+    return statistics.median(float(str(line["tokens_per_second"])) for line in lines)
 
 
 if __name__ == "__main__":
