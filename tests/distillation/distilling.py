@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tunesmith.config import load_run_config
-from tunesmith.config.run import DistillSettings
+from tunesmith.config.distill import DistillSettings
 from tunesmith.core.progress import Progress, ignore, never
 from tunesmith.distillation.instruction import distill
 

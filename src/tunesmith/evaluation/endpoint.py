@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.extras import require
 from tunesmith.core.files import replace_text
 from tunesmith.core.progress import UNSEEN, PhaseProgress
+from tunesmith.data.chat_text import TemplateDialect, given
+from tunesmith.data.rows import Message
 from tunesmith.models.cache import cache_root
 
 Messages = tuple[Mapping[str, object], ...]
@@ -26,6 +28,7 @@ REFUSED_KEY = (401, 403)
 SHOWN = 300
 SECONDS_TO_LOOK = 10.0
 SECONDS_BETWEEN_LOOKS = 0.1
+DIALECT = TemplateDialect(arguments_as_text=True, empty_content=True)  # as OpenAI has it
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds before a reply that was none is asked for again
 
 
@@ -81,6 +84,28 @@ class EndpointReply:
     remembered: bool = False
 
 
+def as_messages(messages: Sequence[Message]) -> Messages:
+    """A conversation as an endpoint takes it: without thinking, every call with an id.
+
+    A result that names no call is that of the first call which has none yet.
+    """
+    found: list[Mapping[str, object]] = []
+    waiting: list[str] = []
+    for place, message in enumerate(messages):
+        calls = tuple(
+            replace(call, id=call.id or f"call_{place}_{number}")
+            for number, call in enumerate(message.tool_calls)
+        )
+        waiting += [str(call.id) for call in calls]
+        result = message.tool_call_id
+        if message.role == "tool":
+            result = result or next(iter(waiting), None)
+            waiting = [each for each in waiting if each != result]
+        said = replace(message, thinking=None, tool_calls=calls, tool_call_id=result)
+        found += given([said], dialect=DIALECT).messages
+    return tuple(found)
+
+
 @dataclass(slots=True)
 class Endpoint:
     """A model's address, and what it has replied so far."""
@@ -124,6 +149,11 @@ class Endpoint:
         if isinstance(reply, NoReply):
             raise NoReply(str(reply))
         return reply
+
+    @property
+    def gone(self) -> str | None:
+        """Why it is not asked any more; None where it is."""
+        return self._gone
 
     def obstacle(self) -> str | None:
         """Why it gives no reply now, found by asking for its models; None where it would answer.

@@ -104,7 +104,8 @@ class _VerdictText:
         tuned = self.phrase(
             f"score.{kind}", score=self._share(check.arms[TUNED].mean), check=check.name
         )
-        others = [arm for arm in check.arms if arm != TUNED]
+        apart = (TUNED, *self.verdict.summary.beside)
+        others = [arm for arm in check.arms if arm not in apart]
         gain = self.verdict.gain
         if gain is None:
             return tuned
