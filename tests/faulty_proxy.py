@@ -53,7 +53,7 @@ class FaultyProxy:
         kinds = [*FAULTS, None]
         return self._rng.choices(kinds, [*self._shares, 1 - sum(self._shares)])[0]
 
-    def _handler(proxy):
+    def _handler(proxy):  # noqa: C901
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 

@@ -103,8 +103,8 @@ def test_after_a_kill_nothing_that_was_kept_is_asked_again(echo, home):
 
 def test_a_cancel_ends_what_is_waited_for_and_keeps_what_came(echo, home):
     echo.reply = lambda body: (
-        time.sleep(5) if "q1" in body["messages"][-1]["content"] else None
-    ) or "ok"
+        (time.sleep(5) if "q1" in body["messages"][-1]["content"] else None) or "ok"
+    )
     started = time.monotonic()
     progress = Progress(cancelled=lambda: time.monotonic() - started > 0.5)
     endpoint = open_endpoint(server_at(echo.url, timeout_seconds=60), "hosted")

@@ -90,6 +90,9 @@ class Comparison(Outcome):
         print_table(console, TITLES, rows=rows, numbers=NUMBERS, words=words)
         if document["base"]["score"] is not None:
             paragraph(console, f"base without training: {interval_text(document['base'])}")
+        for name, score in document.get("hosted", {}).items():
+            if score["score"] is not None:
+                paragraph(console, f"hosted model {name}: {interval_text(score)}")
         paragraph(
             console,
             "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "

@@ -130,8 +130,8 @@ def _given(**values: object) -> dict[str, object]:
 
 
 def _settings(values: Mapping[str, object]) -> "DistillSettings":
-    from tunesmith.config.faults import COMMAND_LINE, validate
     from tunesmith.config.distill import DistillSettings
+    from tunesmith.config.faults import COMMAND_LINE, validate
 
     try:
         return validate(DistillSettings, values, source=COMMAND_LINE)

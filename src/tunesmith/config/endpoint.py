@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible endpoint: where it is, its key's name, what its tokens cost."""
+"""A model behind an endpoint: where it is, the name of its key, what its tokens cost."""
 
 import re
 from urllib.parse import urlsplit

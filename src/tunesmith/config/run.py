@@ -9,7 +9,6 @@ from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.methods import LoraSettings, MethodSettings
 from tunesmith.config.settings import Settings, StorageUrl, TemplateOptions, Tracker
 
-
 DropName = Literal[
     "duplicates",
     "near_duplicates",

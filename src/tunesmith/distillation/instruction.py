@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tunesmith.adapters.loaded_base import open_base
-from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.distill import DistillSettings
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import pluralize
@@ -20,7 +20,7 @@ from tunesmith.data.inputs import Input, read_inputs, record_path
 from tunesmith.distillation.draws import DistillState, draw, open_state
 from tunesmith.distillation.hosted_teacher import HostedTeacher
 from tunesmith.distillation.teacher import Teacher
-from tunesmith.evaluation.answer_length import with_answer_length
+from tunesmith.evaluation.answers import with_answer_length
 from tunesmith.evaluation.checks.check import Check
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.runs.inspect_data import tokenizer_here
@@ -76,9 +76,9 @@ def distill(
     """Draw answers to every input until enough pass the config's checks; write them as rows.
 
     Of ``config`` the base, the checks, the longest answer and the seed count; a teacher's answers
-    depend on no base. The rows hold nothing of the instruction. Raises DataError for what cannot be read, for an ``out`` that is
-    there already, and where no answer passes. Where it is cancelled, what was
-    drawn is saved, and Cancelled has the result so far.
+    depend on no base. The rows hold nothing of the instruction. Raises DataError for what cannot be
+    read, for an ``out`` that is there already, and where no answer passes. Where it is cancelled,
+    what was drawn is saved, and Cancelled has the result so far.
     """
     start, config = time.perf_counter(), with_answer_length(config, None)
     checks = build_checks(config.evaluate.checks)

@@ -203,9 +203,7 @@ class Endpoint:
             for name, request in missing.items():
                 group.start_soon(ask, name, request)
 
-    async def _reply(
-        self, client: Any, name: str, request: ChatRequest
-    ) -> EndpointReply | NoReply:
+    async def _reply(self, client: Any, name: str, request: ChatRequest) -> EndpointReply | NoReply:
         """From the endpoint, unless that is gone."""
         if self._gone is not None:
             return NoReply(f"{self._gone}; the endpoint is not asked any more")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tunesmith.config import EvaluateSettings
 from tunesmith.config.endpoint import HostedSettings, TokenPrices
@@ -26,7 +26,7 @@ from tunesmith.evaluation.endpoint import (
     as_messages,
     open_endpoint,
 )
-from tunesmith.evaluation.findings import Described, points_text, share_text
+from tunesmith.evaluation.findings import Described, digits_needed, points_text, share_text
 from tunesmith.evaluation.intervals import LEVEL, Interval
 
 REPLIES = "hosted"  # the folder of the cache
@@ -34,20 +34,34 @@ REPLIES = "hosted"  # the folder of the cache
 
 @dataclass(frozen=True, slots=True)
 class HostedAnswers:
-    """What a hosted model answered to each question, and what a mean request takes.
+    """What a hosted ``arm`` answered to each question, and what a mean request takes.
 
     Texts of questions that are ``unanswered`` are empty; ``cut`` are answers that ended at their
     longest.
     """
 
+    arm: "HostedArm"
     texts: tuple[str, ...]
     unanswered: Unanswered
     cut: tuple[bool, ...]
     request: Request | None
 
-    def facts(self, arm: "HostedArm") -> dict[str, object]:
+    @property
+    def cost(self) -> float | None:
+        """Of a million such requests, at its own prices."""
+        return self.request.cost(self.arm.prices) if self.request else None
+
+    def compared(self, check: CheckSummary, tuned_cost: float | None) -> "HostedComparison":
+        """How far the tuned arm is from it by a check."""
+        difference = check.differences.get(self.arm.name)
+        missing = len(self.unanswered)
+        return HostedComparison(
+            self.arm.name, self.arm.settings, check.name, difference, missing, self.cost, tuned_cost
+        )
+
+    def facts(self) -> dict[str, object]:
         """Its part of the evaluate document's arms, without the checks."""
-        request = self.request
+        request, arm = self.request, self.arm
         return {
             "model": arm.settings.model,
             "endpoint": arm.settings.endpoint,
@@ -58,7 +72,7 @@ class HostedAnswers:
             "unanswered": len(self.unanswered),
             "seconds_to_first_token": None,
             "seconds_per_answer": None,
-            "cost_per_million_requests": request.cost(arm.prices) if request else None,
+            "cost_per_million_requests": self.cost,
         }
 
 
@@ -94,6 +108,7 @@ class HostedArm:
         found = [self._reply(request) for request in self.requests]
         said = {i: each for i, each in enumerate(found) if isinstance(each, EndpointReply)}
         return HostedAnswers(
+            self,
             texts=tuple(
                 _text_of(said[i], question, tokenizer) if i in said else ""
                 for i, question in enumerate(self.questions)
@@ -137,7 +152,7 @@ def open_arms(
     or the key of one is missing.
     """
     arms, faults = [], []
-    for name, each in settings.arms.items():
+    for name in settings.arms:
         try:
             arms.append(_open_arm(name, settings, questions, instruction))
         except ConfigError as error:
@@ -185,7 +200,8 @@ class HostedComparison(Described):
     ``difference`` is None where no row has a score of both; a cost is None where it is not known.
     """
 
-    arm: HostedArm
+    name: str
+    settings: HostedSettings
     check: str
     difference: Interval | None
     unanswered: int
@@ -195,8 +211,8 @@ class HostedComparison(Described):
     def values(self) -> Mapping[str, object]:
         """Its part of the evaluate document, without the text."""
         return {
-            "model": self.arm.settings.model,
-            "endpoint": self.arm.settings.endpoint,
+            "model": self.settings.model,
+            "endpoint": self.settings.endpoint,
             "check": self.check,
             "difference": self.difference.to_json() if self.difference else None,
             "unanswered": self.unanswered,
@@ -209,17 +225,18 @@ class HostedComparison(Described):
         return " ".join(self._sentences(words))
 
     def _sentences(self, words: Phrases) -> Iterator[str]:
-        model, found = self.arm.settings.model, self.difference
+        model, found = self.settings.model, self.difference
         if found is None:
             yield words.phrase("hosted.nothing", model=model, check=self.check)
         else:
+            digits = digits_needed([found.mean, found.low, found.high])
             yield words.phrase(
                 "hosted.difference",
                 found.n,
                 model=model,
-                points=points_text(found.mean, words, 0),
-                low=points(found.low, 0),
-                high=points(found.high, 0),
+                points=points_text(found.mean, words, digits),
+                low=points(found.low, digits),
+                high=points(found.high, digits),
                 level=share_text(LEVEL, words),
             )
         if self.unanswered:
@@ -229,17 +246,3 @@ class HostedComparison(Described):
             yield words.phrase("hosted.costs", **costs)
         elif self.cost is not None:
             yield words.phrase("hosted.cost", cost=money(self.cost))
-
-
-def comparison_with(
-    arm: HostedArm, check: CheckSummary, answers: HostedAnswers, tuned: Request, prices: TokenPrices
-) -> HostedComparison:
-    """The first check's comparison with one hosted model; ``prices`` are those of ``tuned``."""
-    return HostedComparison(
-        arm,
-        check.name,
-        check.differences.get(arm.name),
-        len(answers.unanswered),
-        answers.request.cost(arm.prices) if answers.request else None,
-        tuned.cost(prices),
-    )

@@ -55,10 +55,7 @@ def shown_answers(rows: Sequence[Document]) -> Iterator[AnswerRow]:
             number=number,
             question=_cut(str(row.get("question") or ""))[0],
             reference=_cut(reference)[0],
-            said=[
-                _said(arm, row, str(answers[arm]), reference)
-                for arm in in_order(answers)
-            ],
+            said=[_said(arm, row, str(answers[arm]), reference) for arm in in_order(answers)],
             group=group,
             is_printed=printed[fails] <= (PRINTED_FAILURES if fails else PRINTED_OTHERS),
         )

@@ -32,7 +32,9 @@ def cut_notes(evaluation: Mapping[str, Any], words: Phrases, *, tuned: bool) -> 
     """Answers that were cut at the token limit: of the tuned arm, or of the others."""
     for arm, values in (evaluation.get("arms") or {}).items():
         if (cut := values.get("cut")) and (arm == TUNED) == tuned:
-            yield words.phrase("arms.cut", cut, arm=arm_label(arm, words), of=evaluation.get("rows"))
+            yield words.phrase(
+                "arms.cut", cut, arm=arm_label(arm, words), of=evaluation.get("rows")
+            )
 
 
 def result_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:

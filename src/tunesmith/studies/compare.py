@@ -18,8 +18,8 @@ from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import any_of, is_first, is_restarted
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
-from tunesmith.evaluation.arms import require_evaluable
 from tunesmith.evaluation.comparison import BASE, TUNED
+from tunesmith.evaluation.evaluator import require_evaluable
 from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
@@ -87,11 +87,13 @@ class ComparisonState:
     def to_json(self) -> dict[str, object]:
         """The documented document."""
         found = [row.summary.evaluation for row in self.rows if row.summary]
-        base = next((_score(each, BASE) for each in found if each), _score(None, BASE))
+        first = next((each for each in found if each), None)
+        hosted = {name: _score(first, name) for name in (first or {}).get("hosted") or ()}  # type: ignore[attr-defined]
         return {
             "out": str(self.out),
             "runs": [row.to_json() for row in self.rows],
-            "base": base,
+            "base": _score(first, BASE),
+            **({"hosted": hosted} if hosted else {}),
             "loss_against_rank": [each.to_json() for each in self.ranks],
             "report": str(self.out / REPORT),
         }
@@ -334,6 +336,7 @@ def _sum(plans: Sequence[Planned]) -> Planned:
         seconds=sum(plan.seconds for plan in plans),
         evaluation_seconds=sum(plan.evaluation_seconds for plan in plans),
         evaluation_seconds_most=sum(plan.evaluation_seconds_most for plan in plans),
+        is_retained=all(plan.is_retained for plan in plans),
     )
 
 
