@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.methods import needs_four_bit
@@ -70,7 +71,7 @@ class ComparedRun:
             "adapter_bytes": _result_bytes(self.summary.adapter if self.summary else None),
             **{key: ended.get(key) for key in kept},
             **_score(ended.get("evaluation"), TUNED),
-            "verdict": _verdict(ended.get("evaluation")),
+            "verdict": _part(ended.get("evaluation"), "verdict").get("answer"),
             "error": None if self.error is None else str(self.error),
         }
 
@@ -86,9 +87,9 @@ class ComparisonState:
 
     def to_json(self) -> dict[str, object]:
         """The documented document."""
-        found = [row.summary.evaluation for row in self.rows if row.summary]
-        first = next((each for each in found if each), None)
-        hosted = {name: _score(first, name) for name in (first or {}).get("hosted") or ()}  # type: ignore[attr-defined]
+        found = (row.summary.evaluation for row in self.rows if row.summary)
+        first = next(filter(None, found), None)
+        hosted = {name: _score(first, name) for name in _part(first, "hosted")}
         return {
             "out": str(self.out),
             "runs": [row.to_json() for row in self.rows],
@@ -99,18 +100,15 @@ class ComparisonState:
         }
 
 
+def _part(evaluation: object, name: str) -> Mapping[str, Any]:
+    return evaluation.get(name) or {} if isinstance(evaluation, Mapping) else {}
+
+
 def _score(evaluation: object, arm: str) -> dict[str, object]:
     """Score and interval of an arm under the first check, which decides."""
-    arms = evaluation.get("arms", {}) if isinstance(evaluation, Mapping) else {}
-    checks = arms.get(arm, {}).get("checks", {})
-    first: Mapping[str, object] = next(iter(checks.values()), {})
+    checks = _part(evaluation, "arms").get(arm, {}).get("checks", {})
+    first = next(iter(checks.values()), {})
     return {key: first.get(key) for key in ("score", "low", "high")}
-
-
-def _verdict(evaluation: object) -> object:
-    """`yes`, `no` or `cannot-tell`; None where there was no evaluation."""
-    verdict = evaluation.get("verdict") if isinstance(evaluation, Mapping) else None
-    return verdict.get("answer") if isinstance(verdict, Mapping) else None
 
 
 def _result_bytes(path: str | None) -> int | None:
