@@ -133,7 +133,7 @@ def test_where_nobody_answers_it_is_said_before_the_training_and_the_verdict_is_
     assert document["arms"]["old"]["checks"]["exact"]["score"] is None
     assert "no row has a score of both" in document["hosted"]["old"]["text"]
     assert document["verdict"]["against"] is not None
-    assert [text for text in notices if "without it, it is missing" in text]
+    assert [text for text in notices if "until it answers it has no score" in text]
 
 
 def test_a_missing_key_is_told_before_anything_is_written(tmp_path, hosting, monkeypatch):

@@ -123,7 +123,8 @@ class Evaluator:
             self._progress.notice("checks", note)
         for arm in self._hosted:
             if why := arm.endpoint.obstacle():
-                self._progress.notice("hosted", f"arm {arm.name}: {why}; without it, it is missing")
+                text = f"arm {arm.name}: {why}; until it answers it has no score"
+                self._progress.notice("hosted", text)
 
     def _probes(self) -> ProbeRun | None:
         """What measures forgetting; a verdict needs questions first."""
