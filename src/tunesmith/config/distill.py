@@ -38,7 +38,7 @@ class DistillSettings(Settings):
     @model_validator(mode="after")
     def _someone_is_told_how_to_answer(self) -> "DistillSettings":
         if self.teacher is None and self.prompt is None:
-            raise ValueError("give an instruction (prompt) for the base, or a teacher")
+            raise ValueError("give an instruction (--prompt) for the base, or a --teacher")
         if self.teacher is not None and self.teacher_model is None:
             raise ValueError("a teacher needs teacher_model, its name at that endpoint")
         fields = type(self).model_fields
