@@ -36,7 +36,7 @@ EXCEPTIONS = {
         "docs/checks.md",
         "core/messages",
     ),
-    r"\bstands?": ("checks/judge_endpoint",),  # in a prompt that is part of what replies hash by
+    r"\bstands?": ("checks/judge_prompts",),  # in a prompt that is part of what replies hash by
     "": ("config/renamed.py", "cli/main.py"),
 }
 SUFFIXES = {".py", ".md", ".yaml", ".jinja", ".txt"}

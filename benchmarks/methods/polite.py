@@ -27,9 +27,9 @@ from benchmarks.asked import texts
 from benchmarks.methods.measure import MODEL, UNTOLD
 from benchmarks.methods.table import percent
 from tunesmith.adapters.loaded_base import open_base
+from tunesmith.config.distill import DistillSettings
 from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.load import load_run_config
-from tunesmith.config.run import DistillSettings
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.distillation.instruction import distill

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.summaries import Summary
 from tests.runs.tiny import talking_base
 from tunesmith.cli.data import distill as command
-from tunesmith.config.run import DistillSettings
+from tunesmith.config.distill import DistillSettings
 from tunesmith.core.progress import Cancelled
 from tunesmith.distillation import instruction as workflow
 from tunesmith.distillation.instruction import Distilled, Failed

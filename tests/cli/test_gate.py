@@ -83,6 +83,22 @@ def test_training_holds_to_a_verdict_too(tunesmith, made, tmp_path):
     assert ended.status == {"yes": 0, "no": 3, "cannot-tell": 0}[verdict]
 
 
+@pytest.mark.parametrize(
+    ("flags", "lacks"),
+    [(["--evaluate.checks", "[]"], "without a check"), (["--data.eval", "0"], "held-out rows")],
+)
+@pytest.mark.parametrize("command", [["train"], ["compare", "--methods", "lora,prompt"]])
+def test_a_verdict_that_there_would_not_be_is_refused_before_the_training(
+    tunesmith, made, tmp_path, command, flags, lacks
+):
+    given = ["--model", made / "base", "--data", made / "rows.jsonl", "--out", tmp_path / "new"]
+    checks = [] if "--evaluate.checks" in flags else ["--evaluate.checks", "[{kind: exact}]"]
+    ended = tunesmith(*command, *given, *flags, *checks, "--require", "yes")
+    assert ended.status == 2
+    assert lacks in ended.err
+    assert not (tmp_path / "new").exists()
+
+
 def test_what_rests_on_the_same_is_not_evaluated_again(tunesmith, run):
     before = (run / "evaluation.json").read_bytes()
     ended = tunesmith("evaluate", run)
@@ -115,6 +131,24 @@ def test_an_earlier_run_answers_the_same_rows(tunesmith, run, made):
     again = tunesmith("evaluate", run, "--against", earlier)
     assert "this is that evaluation" in again.out
     assert f"against {earlier}: Skill: cannot tell" in again.out
+
+
+def test_an_earlier_run_that_was_trained_on_the_asked_rows_is_told(tunesmith, run, made, tmp_path):
+    earlier = made / "run"
+    same = tunesmith("evaluate", run, "--against", earlier, "--json").document["against"]
+    assert same["notes"] == []
+    rows = ("--data", made / "rows.jsonl")
+    ended = tunesmith("evaluate", run, *rows, "--against", earlier, "--out", tmp_path, "--json")
+    (note,) = ended.document["against"]["notes"]
+    assert note.startswith(f"the earlier run was trained on the rows of {made / 'rows.jsonl'}")
+    file = run / "config.yaml"
+    file.write_text(file.read_text().replace("eval: 0.2", "eval: 0.4"))
+    other = tunesmith("evaluate", run, "--against", earlier, "--json")
+    (note,) = other.document["against"]["notes"]
+    assert "held out other rows of it" in note
+    page = (run / "report.html").read_text()
+    assert f"Against the earlier run {earlier}: Skill: " in page
+    assert "held out other rows of it" in page
 
 
 def test_only_a_run_can_be_the_earlier_one(tunesmith, run, tmp_path):

@@ -16,7 +16,7 @@ ENGLISH = {
     "setup.persona": "system prompts that are proposed in such a file",
     "conversation.cases": "an instruction to a model",
     "conversation.written_questions": "an instruction to a model, with examples",
-    "evaluation.checks.judge_endpoint": "an instruction to a model",
+    "evaluation.checks.judge_prompts": "an instruction to a model",
     "evaluation.forgetting_probes": "a name of a group in a document",
     "evaluation.forgetting_prompts": "an instruction to a model",
     "evaluation.paraphrases": "other words of questions, for a model",

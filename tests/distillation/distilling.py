@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tunesmith.config import load_run_config
-from tunesmith.config.run import DistillSettings
+from tunesmith.config.distill import DistillSettings
 from tunesmith.core.progress import Progress, ignore, never
 from tunesmith.distillation.instruction import distill
 
@@ -18,7 +18,8 @@ QUESTIONS = [f"say {word}" for word in WORDS]
 def distil(base, folder, *, inputs=QUESTIONS, instruction=INSTRUCTION, out="rows.jsonl", **changes):
     """Distils the questions in ``folder``; keywords are settings, or values of the run's config."""
     prompt, questions = folder / "prompt.txt", folder / "inputs.jsonl"
-    prompt.write_text(instruction)
+    if instruction is not None:
+        prompt.write_text(instruction)
     rows = [{"prompt": each} if isinstance(each, str) else each for each in inputs]
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
     resume = changes.pop("resume", False)
@@ -41,6 +42,8 @@ def distil(base, folder, *, inputs=QUESTIONS, instruction=INSTRUCTION, out="rows
     paths = {"prompt": prompt, "inputs": questions, "out": folder / out}
     paths |= {name: changes.pop(f"{name}_path", path) for name, path in paths.items()}
     named = {name: str(path) for name, path in paths.items()}
+    if instruction is None:
+        del named["prompt"]
     settings = DistillSettings.model_validate({"temperature": 1.0, **named, **changes})
     return distill(config, settings, progress=progress, resume=resume)
 

@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests.distillation.distilling import HAS_F, QUESTIONS, answers_of, files_of
-from tunesmith.config.run import DistillSettings
+from tunesmith.config.distill import DistillSettings
 from tunesmith.core.errors import DataError
 from tunesmith.core.progress import Cancelled, Phase
-from tunesmith.distillation import draws as distill_draws
 from tunesmith.distillation.draws import DistillState, Draws, draws_left
 from tunesmith.distillation.teacher import Teacher
 
@@ -19,7 +18,7 @@ from tunesmith.distillation.teacher import Teacher
 def test_resuming_after_a_cancel_gives_the_files_of_an_unbroken_call(
     ask, tmp_path, monkeypatch, waves
 ):
-    monkeypatch.setattr(distill_draws, "SLOTS", 3)
+    monkeypatch.setattr(Teacher, "wave", 3)
     asked = {"checks": [HAS_F], "samples": 3, "keep": 2}
     ask(**asked)
     unbroken = files_of(tmp_path)
@@ -36,7 +35,7 @@ def test_resuming_after_a_cancel_gives_the_files_of_an_unbroken_call(
 
 
 def test_going_on_answers_the_same_inputs_together_as_an_unbroken_call(ask, monkeypatch):
-    monkeypatch.setattr(distill_draws, "SLOTS", 3)
+    monkeypatch.setattr(Teacher, "wave", 3)
     answers, waves = Teacher.answers, []
 
     def noted(teacher, numbers, sample):
@@ -63,7 +62,7 @@ def test_going_on_answers_the_same_inputs_together_as_an_unbroken_call(ask, monk
 
 
 def test_a_call_that_is_killed_in_a_wave_keeps_the_waves_before(ask, tmp_path, monkeypatch):
-    monkeypatch.setattr(distill_draws, "SLOTS", 3)
+    monkeypatch.setattr(Teacher, "wave", 3)
     ask()
     unbroken = files_of(tmp_path)
     for name in unbroken:
@@ -129,7 +128,7 @@ def test_draws_left_are_those_of_the_inputs_that_lack_an_answer(tmp_path):
 
 
 def test_an_unfinished_call_is_not_begun_anew(ask, tmp_path, monkeypatch):
-    monkeypatch.setattr(distill_draws, "SLOTS", 3)
+    monkeypatch.setattr(Teacher, "wave", 3)
     count = itertools.count()
     with pytest.raises(Cancelled):
         ask(cancelled=lambda: next(count) == 1)

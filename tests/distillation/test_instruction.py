@@ -8,7 +8,7 @@ import pytest
 from tests.data.reading import read_conversations
 from tests.distillation.distilling import HAS_F, HAS_Z, INSTRUCTION, QUESTIONS, answers_of, rows_of
 from tests.runs.tiny import LETTERS, TEMPLATE, talking_base
-from tunesmith.config.run import DistillSettings
+from tunesmith.config.distill import DistillSettings
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.progress import Notice
 from tunesmith.data.chat_format import instructed

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from tunesmith.api.gate import require_checks
 from tunesmith.api.settings import (
     Method,
     RunKeywords,
@@ -90,6 +91,9 @@ class Comparison(Outcome):
         print_table(console, TITLES, rows=rows, numbers=NUMBERS, words=words)
         if document["base"]["score"] is not None:
             paragraph(console, f"base without training: {interval_text(document['base'])}")
+        for name, score in document.get("hosted", {}).items():
+            if score["score"] is not None:
+                paragraph(console, f"hosted model {name}: {interval_text(score)}")
         paragraph(
             console,
             "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
@@ -120,12 +124,13 @@ class Comparison(Outcome):
             yield _continue(self.found.out), None
 
 
-def compare(
+def compare(  # noqa: PLR0913  # what is compared, how, and who hears of it
     data: Data | None = None,
     *,
     methods: Sequence[Method] = (),
     grid: Mapping[str, Sequence[object]] | None = None,
     resume: str | Path | None = None,
+    require_verdict: bool = False,
     on_event: OnRunEvent | None = None,
     progress: bool | None = None,
     **keywords: Unpack[RunKeywords],
@@ -135,7 +140,8 @@ def compare(
     Adapters over one base train at the same time. ``methods``: names, settings objects or
     mappings (with a ``name`` where two share a kind); ``grid``: values by key, such as
     ``{"method.rank": [2, 8]}``; ``keywords`` hold for every run. ``on_event`` receives the name
-    of a run and its event. A run that fails keeps its row, and the others continue.
+    of a run and its event. ``require_verdict`` refuses runs that would have none. A run that fails
+    keeps its row, and the others continue.
 
     Raises ConfigError and DataError for what cannot run, Cancelled after Ctrl-C with the
     comparison so far; ``compare(resume=OUT)`` resumes it.
@@ -165,6 +171,8 @@ def compare(
         for variant in variants:
             named = is_named(keywords.get("model"))
             require_inputs(variant.config, is_named=named, is_new=False)
+            if require_verdict:
+                require_checks(variant.config)
         return _compared(variants, out, on_event=on_event, progress=progress)
 
 

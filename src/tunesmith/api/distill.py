@@ -18,7 +18,8 @@ from tunesmith.core.progress import Cancelled
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.config.run import DistillSettings, RunConfig
+    from tunesmith.config.distill import DistillSettings
+    from tunesmith.config.run import RunConfig
     from tunesmith.distillation.instruction import Distilled as Found
 
 STOPPING = "stopping after the answers that are being made; press again to stop at once"
@@ -64,7 +65,7 @@ class DistilledRows(Outcome):
 
 
 def distill(  # noqa: PLR0913  # one keyword for each setting
-    prompt: str | Path,
+    prompt: str | Path | None,
     inputs: Data,
     out: str | Path,
     *,
@@ -76,13 +77,21 @@ def distill(  # noqa: PLR0913  # one keyword for each setting
     temperature: float | None = None,
     max_new_tokens: int | None = None,
     seed: int | None = None,
+    teacher: str | None = None,
+    teacher_model: str | None = None,
+    teacher_key: str | None = None,
+    teacher_terms: str | None = None,
     resume: bool = False,
     on_event: OnEvent | None = None,
     progress: bool | None = None,
 ) -> DistilledRows:
     """Let the base answer ``inputs`` under an instruction; what passes becomes rows without it.
 
-    ``prompt``: the file with the instruction. ``inputs``: rows with what is asked, or a .txt with
+    ``prompt``: the file with the instruction. With ``teacher``, the address of an OpenAI-compatible
+    endpoint, ``teacher_model`` answers there in place of the base, and ``prompt`` may be None. Its
+    key is in the environment variable ``teacher_key`` (`none`: it needs none), and
+    ``teacher_terms`` are the terms of its outputs, which the record beside the rows and an
+    adapter's card name. ``inputs``: rows with what is asked, or a .txt with
     one on each line. ``out``: the JSONL file that is written. ``checks`` decide what passes;
     ``config``: a run's file, whose base, checks, longest answer and seed are used. At most
     ``samples`` answers are drawn for an input (4), ``keep`` different ones are kept (1).
@@ -92,8 +101,11 @@ def distill(  # noqa: PLR0913  # one keyword for each setting
 
     >>> ts.distill("instruction.txt", "questions.jsonl", "rows.jsonl")  # doctest: +SKIP
     """
-    asked = {"prompt": str(prompt), "inputs": as_source(inputs), "out": str(out)}
+    asked = _given(prompt=None if prompt is None else str(prompt))
+    asked |= {"inputs": as_source(inputs), "out": str(out)}
     asked |= _given(samples=samples, keep=keep, temperature=temperature)
+    asked |= _given(teacher=teacher, teacher_model=teacher_model)
+    asked |= _given(teacher_key=teacher_key, teacher_terms=teacher_terms)
     settings = _settings(asked)
     base = _given(model=model, max_new_tokens=max_new_tokens, seed=seed)
     run = _run_config(settings, base, checks, config)
@@ -118,8 +130,8 @@ def _given(**values: object) -> dict[str, object]:
 
 
 def _settings(values: Mapping[str, object]) -> "DistillSettings":
+    from tunesmith.config.distill import DistillSettings
     from tunesmith.config.faults import COMMAND_LINE, validate
-    from tunesmith.config.run import DistillSettings
 
     try:
         return validate(DistillSettings, values, source=COMMAND_LINE)
@@ -176,10 +188,12 @@ def _again(given: Mapping[str, object], checks: Iterable[CheckGiven]) -> str:
 
 def _train_commands(
     settings: "DistillSettings", *, config: str | Path | None, model: str | None
-) -> tuple[str, str]:
-    """A run on the rows, and one whose virtual tokens start as the instruction's."""
+) -> tuple[str, ...]:
+    """A run on the rows, and one whose virtual tokens start as the instruction's, if any."""
     words = ["tunesmith", "train", *([str(config)] if config else []), "--data", settings.out]
     words += ["--model", model] if model else []
+    if settings.prompt is None:
+        return (shlex.join(words),)
     text = f'--method prompt --method.init_text "$(cat {shlex.quote(settings.prompt)})"'
     return shlex.join(words), f"{shlex.join(words)} {text}"
 

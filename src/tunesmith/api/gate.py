@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from tunesmith.api.show import Document, Outcome
 from tunesmith.core import files
-from tunesmith.core.errors import TunesmithError
+from tunesmith.core.errors import TunesmithError, UsageError
 from tunesmith.core.language import current_language
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tunesmith.config import RunConfig
     from tunesmith.report.gate import Requirement
 
 
@@ -68,6 +69,21 @@ class Gate:
             from tunesmith.report.gate import error_xml
 
             files.write_text(self.junit, error_xml(message))
+
+
+def require_checks(config: "RunConfig") -> None:
+    """Raise UsageError where a verdict is required and a run would have none."""
+    if not config.evaluate.checks:
+        raise UsageError(
+            "A verdict is required, and without a check there would be none.",
+            remedy="Give one: --evaluate.checks '[{kind: exact}]' (docs/checks.md lists them), or "
+            "require nothing.",
+        )
+    if not config.data.eval:
+        raise UsageError(
+            "A verdict is required, and without held-out rows there would be none.",
+            remedy="Hold some out (--data.eval 0.1), name a file of them, or require nothing.",
+        )
 
 
 def _is_github() -> bool:

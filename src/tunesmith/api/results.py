@@ -44,6 +44,7 @@ def show_evaluation(evaluation: Document, console: "Console") -> None:
         line(console, text)
     if against := evaluation.get("against"):
         line(console, f"against {against['run']}: {text_in(against)}")
+        show_notes(console, [localized(note) for note in against.get("notes") or ()])
     if _is_degenerate(evaluation):
         line(console, text_in(evaluation["degeneration"]))
     if arms := evaluation.get("arms"):

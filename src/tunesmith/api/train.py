@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from tunesmith.api.gate import require_checks
 from tunesmith.api.settings import RunKeywords, config_unless, is_named
 from tunesmith.api.show import Document, Outcome
 from tunesmith.api.sources import Data
@@ -122,6 +123,7 @@ def train(
     *,
     resume: "str | Path | Run | None" = None,
     ranks: int = 1,
+    require_verdict: bool = False,
     on_event: OnEvent | None = None,
     progress: bool | None = None,
     **keywords: Unpack[RunKeywords],
@@ -131,9 +133,9 @@ def train(
     ``data``: a path or a list of them, a list of dicts, a `datasets.Dataset`, a table of pandas,
     polars or Arrow. ``keywords``: those of ``RunKeywords``. ``resume``: an interrupted run, its
     folder, or its mirror's URL, and nothing else. ``ranks``: processes of this machine that share
-    the work, a power of two; each takes a GPU of its own, where there are any. ``on_event``
-    receives every event; ``progress`` shows a line with a bar (None: in a terminal and in a
-    notebook).
+    the work, a power of two; each takes a GPU of its own, where there are any. ``require_verdict``
+    refuses a run that would have none. ``on_event`` receives every event; ``progress`` shows a line
+    with a bar (None: in a terminal and in a notebook).
 
     Raises ConfigError, DataError, ModelError and RunError for what cannot run, and Cancelled after
     Ctrl-C, with the run so far; it resumes by ``train(resume=...)``.
@@ -149,6 +151,8 @@ def train(
 
             require_ranks(ranks, is_named=is_a_name)
         config = by_first(lambda: _refusable(folder, config, is_named=is_a_name))
+        if require_verdict:
+            by_first(lambda: _require_checks(folder, config))
 
         def interrupted(display: "RunDisplay") -> str:
             return _resume_text(folder or display.run_folder or _begun(config))
@@ -200,6 +204,13 @@ def _refusable(
     config = with_folder(config)
     require_inputs(config, is_named=is_named)
     return config
+
+
+def _require_checks(folder: Path | None, config: "RunConfig | None") -> None:
+    from tunesmith.runs.folder import RunFolder
+
+    if config is not None or folder is not None:
+        require_checks(config or RunFolder(folder or Path()).read_config())
 
 
 def _brought(run: str | Path) -> Path:

@@ -29,6 +29,8 @@ def compare(
         Path | None, typer.Option(metavar="OUT", help="Resume the comparison in this folder.")
     ] = None,
     _: Annotated[bool, help_with_keys(run_keys)] = False,
+    *,
+    require_verdict: bool = False,
 ) -> Outcome:
     """The same data through several methods: one table, and a run's folder for each.
 
@@ -45,6 +47,7 @@ def compare(
             methods=[] if methods is None else read_kinds(methods),
             grid=read_grid(grid or []),
             resume=resume,
+            require_verdict=require_verdict,
             config=file,
             settings=flags,
             progress=True,

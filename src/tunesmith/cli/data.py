@@ -167,7 +167,6 @@ def _checks(words: Sequence[str]) -> list[object]:
 @app.command("distill")
 @calls("distill", checks=_checks)
 def distill(  # noqa: PLR0913  # one parameter for each flag
-    prompt: Annotated[str, typer.Option(metavar="FILE", help="A text file: the instruction.")],
     inputs: Annotated[
         str,
         typer.Option(
@@ -177,6 +176,35 @@ def distill(  # noqa: PLR0913  # one parameter for each flag
         ),
     ],
     out: Annotated[str, typer.Option(metavar="FILE", help="Where the rows go, a JSONL file.")],
+    prompt: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A text file: the instruction. A teacher needs none."),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="An OpenAI-compatible endpoint whose model answers in place of the base.",
+        ),
+    ] = None,
+    teacher_model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model at that endpoint.")
+    ] = None,
+    teacher_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The environment variable that holds its key, OPENAI_API_KEY by default; none: it "
+            "needs none.",
+        ),
+    ] = None,
+    teacher_terms: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="The terms of its outputs, which the record and the adapter's card name.",
+        ),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option(
@@ -213,7 +241,7 @@ def distill(  # noqa: PLR0913  # one parameter for each flag
         bool, typer.Option("--resume", help="Resume from what an earlier call saved beside FILE.")
     ] = False,
 ) -> None:
-    """Let the base answer under an instruction, and keep what passes as rows without it.
+    """Let the base, or a teacher, answer under an instruction; what passes becomes rows without it.
 
     Any method then trains on the rows, and the instruction need not be sent any more.
     """

@@ -38,8 +38,14 @@ FLAGS = {
 }
 
 
+NEEDED = "require_verdict"
+
+
 def gated(function: Callable[P, Outcome]) -> Callable[P, Outcome]:
-    """``function`` with these flags; its outcome ends with the status that they ask for."""
+    """``function`` with these flags; its outcome ends with the status that they ask for.
+
+    One that takes `NEEDED` is told whether a verdict is required, before it begins.
+    """
     signature = inspect.signature(function, eval_str=True)
 
     @functools.wraps(function)
@@ -47,6 +53,8 @@ def gated(function: Callable[P, Outcome]) -> Callable[P, Outcome]:
         require, junit, markdown = (kwargs.pop(name) for name in FLAGS)
         assert junit is None or isinstance(junit, Path)
         assert markdown is None or isinstance(markdown, Path)
+        if NEEDED in signature.parameters:
+            kwargs[NEEDED] = require is not None
         gate = Gate(require.value if isinstance(require, Required) else None, junit, markdown)
         return gate.over(functools.partial(function, *args, **kwargs))
 
@@ -54,6 +62,7 @@ def gated(function: Callable[P, Outcome]) -> Callable[P, Outcome]:
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
         for name, kind in FLAGS.items()
     ]
-    parameters = [*signature.parameters.values(), *added]
+    own = [each for name, each in signature.parameters.items() if name != NEEDED]
+    parameters = [*own, *added]
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run

@@ -68,6 +68,8 @@ def train(
         ),
     ] = 1,
     _: Annotated[bool, help_with_keys(run_keys)] = False,
+    *,
+    require_verdict: bool = False,
 ) -> Outcome:
     """Fine-tune: `tunesmith train CONFIG`, or `tunesmith train --data FILE` without a file.
 
@@ -78,7 +80,14 @@ def train(
 
     file, flags = read_words(context.args, command="train")
     with first_speaks():
-        return run(resume=resume, ranks=ranks, config=file, settings=flags, progress=True)
+        return run(
+            resume=resume,
+            ranks=ranks,
+            require_verdict=require_verdict,
+            config=file,
+            settings=flags,
+            progress=True,
+        )
 
 
 def read_words(words: list[str], *, command: str) -> "tuple[Path | None, Flags]":

@@ -3,10 +3,8 @@
 import re
 from collections.abc import Callable
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from tunesmith.config.checks_reference import (
     BleuSettings,
@@ -20,7 +18,8 @@ from tunesmith.config.checks_reference import (
     StepsSettings,
     Texts,
 )
-from tunesmith.config.settings import SECRET, Settings
+from tunesmith.config.endpoint import EndpointSettings, check_address
+from tunesmith.config.settings import Settings
 
 SAME_CASE = "`Yes` counts as `yes`"
 
@@ -210,7 +209,6 @@ class PythonSettings(Settings):
 
 
 DEFAULT_EMBEDDER = "all-minilm-l6-v2"
-DEFAULT_KEY = "OPENAI_API_KEY"
 
 
 class SimilaritySettings(Settings):
@@ -233,7 +231,7 @@ class StyleSettings(Settings):
     name: CheckName = None
 
 
-class JudgeSettings(Settings):
+class JudgeSettings(EndpointSettings):
     """A model behind an OpenAI-compatible endpoint grades the answer by a rubric."""
 
     kind: Literal["judge"] = "judge"
@@ -246,40 +244,9 @@ class JudgeSettings(Settings):
         "round: 1 better, 0.5 as good, 0 worse",
     )
     base_url: str | None = Field(None, description="its endpoint; null: OpenAI's")
-    key: str | None = Field(
-        DEFAULT_KEY, description="environment variable that holds the key; null: it needs none"
-    )
-    timeout_seconds: float = Field(60.0, gt=0, allow_inf_nan=False, description="longest wait")
-    tries: int = Field(3, ge=1, description="times that a request is sent before it has failed")
-    parallel: int = Field(4, ge=1, description="requests at once")
     max_tokens: int = Field(1024, ge=1, description="longest reply of the judge")
 
-    @field_validator("key")
-    @classmethod
-    def _key_is_a_name(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
-            raise _secret(
-                "is the name of an environment variable in capitals; "
-                "a key itself never belongs in a config"
-            )
-        return value
-
-    @field_validator("base_url")
-    @classmethod
-    def _url_holds_no_secret(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("is not an http or https address")
-        if parts.username or parts.password or parts.query:
-            raise _secret("holds a user, password or query; give the key in the environment")
-        return value
-
-
-def _secret(message: str) -> PydanticCustomError:
-    """A fault whose value is not shown: it may be a key."""
-    return PydanticCustomError(SECRET, "{message}", {"message": message})
+    _base_url_is_an_address = field_validator("base_url")(check_address)
 
 
 CheckSettings = Annotated[

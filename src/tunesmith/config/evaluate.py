@@ -1,10 +1,12 @@
 """How a result is evaluated on held-out rows: against what, by which rules and measures."""
 
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from tunesmith.config.checks import DEFAULT_EMBEDDER, CheckSettings
+from tunesmith.config.endpoint import HostedSettings, TokenPrices
 from tunesmith.config.settings import Settings, TogetherError
 
 
@@ -77,24 +79,21 @@ class KnowledgeSettings(Settings):
     max_new_tokens: int = Field(48, ge=1, description="longest answer to such a question")
 
 
+OWN_ARMS = ("base", "prompted", "examples", "tuned", "previous")
 # Without checks there is no answer to score, so that these change nothing.
 NEED_CHECKS = (
     *("forgetting", "consistency", "knowledge"),
-    *("baseline_prompt", "num_fewshot", "timed_rows", "prices"),
+    *("baseline_prompt", "num_fewshot", "timed_rows", "prices", "arms"),
 )
 
 
-class PriceSettings(Settings):
+class PriceSettings(TokenPrices):
     """What requests and training cost, in any one currency; null: not known."""
 
-    prompt: float | None = Field(None, ge=0, description="of a million prompt tokens")
-    completion: float | None = Field(None, ge=0, description="of a million tokens of answers")
     training_hour: float | None = Field(None, ge=0, description="of an hour of training")
 
     @model_validator(mode="after")
-    def _a_request_has_both(self) -> "PriceSettings":
-        if (self.prompt is None) != (self.completion is None):
-            raise ValueError("a request costs by prompt and completion: give both")
+    def _an_hour_is_repaid_by_requests(self) -> "PriceSettings":
         if self.training_hour is not None and self.prompt is None:
             raise ValueError("training_hour has no effect without prompt and completion")
         return self
@@ -115,6 +114,9 @@ class EvaluateSettings(Settings):
     )
     num_fewshot: int = Field(
         5, ge=0, description="training rows in the prompt of the arm `examples`; 0: no such arm"
+    )
+    arms: dict[str, HostedSettings] = Field(
+        {}, description="hosted models that are asked too: {hosted: {endpoint: URL, model: NAME}}"
     )
     timed_rows: int = Field(
         5, ge=0, description="rows that are asked one by one to measure seconds; 0: none"
@@ -179,6 +181,27 @@ class EvaluateSettings(Settings):
             raise ValueError("is empty: give the instructions, or their file")
         return value
 
+    @field_validator("arms")
+    @classmethod
+    def _arms_have_names_of_their_own(
+        cls, value: dict[str, HostedSettings]
+    ) -> dict[str, HostedSettings]:
+        for name in value:
+            if name in OWN_ARMS or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+                raise ValueError(
+                    f"`{name}` cannot be the name of a further arm: take letters, digits, `-`, "
+                    f"`_` and `.`, and none of {', '.join(OWN_ARMS)}"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _instructed_arms_have_instructions(self) -> "EvaluateSettings":
+        asked = [name for name, arm in self.arms.items() if arm.instructed]
+        if asked and self.baseline_prompt is None:
+            what = f"arms.{asked[0]}.instructed has no effect without baseline_prompt"
+            raise TogetherError(what, "arms", "baseline_prompt")
+        return self
+
     @model_validator(mode="after")
     def _arms_need_checks(self) -> "EvaluateSettings":
         """Without checks nothing is answered, and there is no verdict; 0 turns a thing off."""
@@ -187,7 +210,7 @@ class EvaluateSettings(Settings):
             name
             for name in NEED_CHECKS
             if getattr(self, name)
-            not in (None, 0, fields[name].get_default(call_default_factory=True))
+            not in (None, 0, {}, fields[name].get_default(call_default_factory=True))
         ]
         if not self.checks and without:
             names = " and ".join(without)

@@ -43,6 +43,11 @@ class Input:
         return self.messages[-1].content
 
 
+def record_path(rows: Path) -> Path:
+    """The file beside distilled rows that says who wrote them, and holds what was drawn."""
+    return rows.with_name(f"{rows.stem}.distill.json")
+
+
 def read_inputs(path: str | Path) -> tuple[list[Input], tuple[Note, ...]]:
     """Every input of a file, and what was noticed; raises FaultyData with all of its faults.
 

@@ -5,15 +5,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from tunesmith.config.run import DistillSettings
+from tunesmith.config.distill import DistillSettings
 from tunesmith.core import files
 from tunesmith.core.errors import DataError
 from tunesmith.core.progress import Phase, Progress, time_left
 from tunesmith.data.files.json_text import JSON_LINES
-from tunesmith.data.inputs import Input
-from tunesmith.distillation.teacher import Teacher
-from tunesmith.generation.loop import SLOTS
+from tunesmith.data.inputs import Input, record_path
+from tunesmith.distillation.teacher import CheckedAnswer
 
 SAME_ANSWER = "same_answer"
 
@@ -50,6 +50,7 @@ class DistillState:
     made_with: Mapping[str, object]
     draws: list[Draws]
     instruction_tokens: int | None = None
+    teacher: Mapping[str, object] | None = None
 
     def rows(self) -> Iterator[str]:
         """Each kept answer after its input as a chat row, in the order of the inputs.
@@ -71,10 +72,11 @@ class DistillState:
         """Write what was drawn, if anything was."""
         if any(draws.count for draws in self.draws):
             files.write_json(
-                state_path(self.out),
+                record_path(self.out),
                 {
                     "made_with": self.made_with,
                     "instruction_tokens": self.instruction_tokens,
+                    **({"teacher": self.teacher} if self.teacher else {}),
                     "inputs": [asdict(draws) for draws in self.draws],
                 },
             )
@@ -85,11 +87,6 @@ class DistillState:
             files.write_text(self.out, "".join(f"{row}\n" for row in rows))
 
 
-def state_path(out: Path) -> Path:
-    """The file beside ``out`` that holds what was drawn."""
-    return out.with_name(f"{out.stem}.distill.json")
-
-
 def open_state(
     out: Path, inputs: Sequence[Input], made_with: Mapping[str, object], *, resume: bool
 ) -> DistillState:
@@ -98,7 +95,7 @@ def open_state(
     Raises DataError where ``out`` could not be read as rows or is there already; with ``resume``
     where nothing was saved, or under other settings, or where ``out`` has other rows since.
     """
-    path = state_path(out)
+    path = record_path(out)
     if out.suffix.lower() not in JSON_LINES:
         raise DataError(
             f"{out}: rows are written as JSON lines, not as `{out.suffix or 'no suffix'}`.",
@@ -164,6 +161,18 @@ def _read(
     return DistillState(out, inputs, made_with, draws, tokens)
 
 
+class Answering(Protocol):
+    """Who answers: ``wave`` inputs together, those of a like ``length``."""
+
+    wave: int
+
+    def length(self, number: int) -> int:
+        """By which inputs are put together."""
+
+    def answers(self, numbers: Sequence[int], sample: int) -> Iterator[CheckedAnswer]:
+        """One answer to each of these inputs."""
+
+
 PHASE = "answering the inputs"
 SECONDS_BETWEEN_SAVES = 20.0
 
@@ -171,7 +180,7 @@ SECONDS_BETWEEN_SAVES = 20.0
 def draw(
     state: DistillState,
     asked: DistillSettings,
-    teacher: Teacher,
+    teacher: Answering,
     *,
     progress: Progress,
 ) -> None:
@@ -212,12 +221,13 @@ def draw(
 
 
 def _waves(
-    state: DistillState, asked: DistillSettings, teacher: Teacher, sample: int
+    state: DistillState, asked: DistillSettings, teacher: Answering, sample: int
 ) -> list[tuple[int, list[int]]]:
     """Inputs whose draw number ``sample`` is due, those of like lengths together."""
     due = [i for i, each in enumerate(state.draws) if each.count == sample and each.lacks(asked)]
     due.sort(key=teacher.length)
-    return [(sample, due[start : start + SLOTS]) for start in range(0, len(due), SLOTS)]
+    size = teacher.wave
+    return [(sample, due[start : start + size]) for start in range(0, len(due), size)]
 
 
 def draws_left(state: DistillState, asked: DistillSettings) -> float:

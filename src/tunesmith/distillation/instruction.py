@@ -1,28 +1,35 @@
-"""A long instruction turned into training rows: the base answers under it, good answers stay."""
+"""Answers turned into training rows: of the base under a long instruction, or of a teacher."""
 
 import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tunesmith.adapters.loaded_base import open_base
+from tunesmith.config.distill import DistillSettings
 from tunesmith.config.methods import needs_four_bit
-from tunesmith.config.run import DistillSettings, RunConfig
+from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Cancelled, Progress, finishing_first
 from tunesmith.data.faults import Fault, refuse
-from tunesmith.data.inputs import Input, read_inputs
-from tunesmith.distillation.draws import DistillState, draw, open_state, state_path
+from tunesmith.data.inputs import Input, read_inputs, record_path
+from tunesmith.distillation.draws import DistillState, draw, open_state
+from tunesmith.distillation.hosted_teacher import HostedTeacher
 from tunesmith.distillation.teacher import Teacher
 from tunesmith.evaluation.answers import with_answer_length
 from tunesmith.evaluation.checks.check import Check
 from tunesmith.evaluation.checks.table import build_checks
+from tunesmith.runs.inspect_data import tokenizer_here
 
 SHOWN_ANSWER = 200
+NO_TERMS = (
+    "the terms of the teacher's outputs are not stated, and some providers' forbid training on "
+    "them: read them, and state them with --teacher-terms"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,7 @@ class Distilled:
     left: int
     instruction_tokens: int | None
     seconds: float
+    teacher: Mapping[str, object] | None = None
 
     @property
     def stopped(self) -> bool:
@@ -67,35 +75,25 @@ def distill(
 ) -> Distilled:
     """Draw answers to every input until enough pass the config's checks; write them as rows.
 
-    Of ``config`` the base, the checks, the longest answer and the seed count. The rows hold
-    nothing of the instruction. Raises DataError for what cannot be read, for an ``out`` that is
-    there already, and where no answer passes. Where it is cancelled, what was
-    drawn is saved, and Cancelled has the result so far.
+    Of ``config`` the base, the checks, the longest answer and the seed count; a teacher's answers
+    depend on no base. The rows hold nothing of the instruction. Raises DataError for what cannot be
+    read, for an ``out`` that is there already, and where no answer passes. Where it is cancelled,
+    what was drawn is saved, and Cancelled has the result so far.
     """
     start, config = time.perf_counter(), with_answer_length(config, None)
     checks = build_checks(config.evaluate.checks)
     _require_ready(checks)
-    instruction = _read_instruction(Path(asked.prompt))
+    instruction = None if asked.prompt is None else _read_instruction(Path(asked.prompt))
     inputs, notes = read_inputs(asked.inputs)
     _require_references(checks, inputs)
     made_with = _made_with(config, asked, instruction, inputs)
     state = open_state(Path(asked.out), inputs, made_with, resume=resume)
+    state.teacher = _record(asked)
     for note in notes:
         progress.notice(note.code, f"{note.message} ({note.count:,} inputs)")
     example = None
     if any(draws.lacks(asked) for draws in state.draws):
-        progress.phase(f"loading {config.model}")
-        loaded = open_base(
-            config.model,
-            dtype=config.dtype,
-            device=config.device,
-            four_bit=needs_four_bit(config.method.kind),
-            trust_remote_code=config.trust_remote_code,
-            progress=progress,
-        )
-        teacher = Teacher(loaded, inputs, instruction, config=config, temperature=asked.temperature)
-        for note_text in (*loaded.base.notes, *teacher.notes):
-            progress.notice("base", note_text)
+        teacher = _open_teacher(config, asked, inputs, instruction, progress)
         state.instruction_tokens = teacher.instruction_tokens
         try:
             with finishing_first():  # answers that are made together count together
@@ -104,7 +102,48 @@ def distill(
             found = _result(state, asked, seconds=time.perf_counter() - start, example=None)
             raise Cancelled(result=found) from None
         example = teacher.example
+    elif state.teacher is not None:
+        state.save()  # its terms may be stated later
     return _result(state, asked, seconds=time.perf_counter() - start, example=example)
+
+
+def _record(asked: DistillSettings) -> dict[str, object] | None:
+    """Who wrote the rows, and under which terms, as far as the user stated them."""
+    if asked.teacher is None:
+        return None
+    terms = asked.teacher_terms
+    return {"model": asked.teacher_model, "endpoint": asked.teacher, "terms": terms}
+
+
+def _open_teacher(
+    config: RunConfig,
+    asked: DistillSettings,
+    inputs: Sequence[Input],
+    instruction: str | None,
+    progress: Progress,
+) -> Teacher | HostedTeacher:
+    """The model behind an endpoint, or the base under the instruction."""
+    if asked.teacher is not None:
+        if asked.teacher_terms is None:
+            progress.notice("teacher_terms", NO_TERMS)
+        tokenizer = tokenizer_here(config.model)
+        return HostedTeacher(
+            asked, inputs, instruction, config=config, tokenizer=tokenizer, progress=progress
+        )
+    assert instruction is not None, "the settings require it"
+    progress.phase(f"loading {config.model}")
+    loaded = open_base(
+        config.model,
+        dtype=config.dtype,
+        device=config.device,
+        four_bit=needs_four_bit(config.method.kind),
+        trust_remote_code=config.trust_remote_code,
+        progress=progress,
+    )
+    teacher = Teacher(loaded, inputs, instruction, config=config, temperature=asked.temperature)
+    for text in (*loaded.base.notes, *teacher.notes):
+        progress.notice("base", text)
+    return teacher
 
 
 def _read_instruction(path: Path) -> str:
@@ -145,16 +184,19 @@ def _require_references(checks: Sequence[Check], inputs: Sequence[Input]) -> Non
 
 
 def _made_with(
-    config: RunConfig, asked: DistillSettings, instruction: str, inputs: Sequence[Input]
+    config: RunConfig, asked: DistillSettings, instruction: str | None, inputs: Sequence[Input]
 ) -> dict[str, object]:
     """What every answer depends on. Not the number of samples: more may be drawn later."""
     messages = [[asdict(message) for message in each.messages] for each in inputs]
-    return {
-        "prompt": _digest(instruction),
-        "inputs": _digest(json.dumps([messages, [each.reference for each in inputs]])),
+    base: dict[str, object] = {
         "model": config.model,
         "dtype": config.dtype,
         "four_bit": needs_four_bit(config.method.kind),
+    }
+    return {
+        "prompt": None if instruction is None else _digest(instruction),
+        "inputs": _digest(json.dumps([messages, [each.reference for each in inputs]])),
+        **(base if asked.teacher is None else {"teacher": [asked.teacher, asked.teacher_model]}),
         "keep": asked.keep,
         "temperature": asked.temperature,
         "max_new_tokens": config.evaluate.max_new_tokens,
@@ -179,11 +221,11 @@ def _result(
         if not draws.kept and not draws.lacks(asked)
     )
     if not rows and not left:
-        state_path(state.out).unlink(missing_ok=True)
+        record_path(state.out).unlink(missing_ok=True)
         raise _nothing_passed(failed, count, example)
     return Distilled(
         out=str(state.out),
-        state=str(state_path(state.out)),
+        state=str(record_path(state.out)),
         inputs=len(state.inputs),
         rows=rows,
         draws=count,
@@ -191,6 +233,7 @@ def _result(
         left=left,
         instruction_tokens=state.instruction_tokens,
         seconds=seconds,
+        teacher=state.teacher,
     )
 
 

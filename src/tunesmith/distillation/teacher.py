@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.run import RunConfig
 from tunesmith.core.numbers import pluralize
-from tunesmith.data.chat_format import instructed, study, with_system
+from tunesmith.data.chat_format import ChatFormat, instructed, study, with_system
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.inputs import Input
@@ -15,7 +15,7 @@ from tunesmith.data.tokenizer import Tokenizer, decode
 from tunesmith.evaluation.checks.check import CannotScore, Case, Check
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.generation.decoder import Prompt
-from tunesmith.generation.loop import GeneratedAnswer, generate
+from tunesmith.generation.loop import SLOTS, generate
 from tunesmith.generation.sampling import Sampling
 
 IN_FRONT = "the chat template takes no system prompt: the instruction precedes each question"
@@ -32,7 +32,12 @@ class CheckedAnswer:
 
 
 class Teacher:
-    """Answers inputs as the instruction asks; ``example`` is the first faulty one: fault, text."""
+    """Answers inputs as the instruction asks; ``example`` is the first faulty one: fault, text.
+
+    ``wave`` is how many inputs are answered together.
+    """
+
+    wave = SLOTS
 
     def __init__(
         self,
@@ -109,25 +114,40 @@ class Teacher:
             number = numbers[answer.row]
             text = decode(self._tokenizer, answer.ids).strip()
             asked = self._inputs[number]
-            fault = self._fault(answer, Case(text, asked.reference, asked.text))
+            case = Case(text, asked.reference, asked.text)
+            fault = fault_of(
+                case,
+                cut=answer.ended == "length",
+                checks=self._checks,
+                chat_format=self._format,
+                instruction=self._instruction,
+            )
             if fault is not None and self.example is None:
                 self.example = fault, text
             yield CheckedAnswer(number, text, fault)
 
-    def _fault(self, answer: GeneratedAnswer, case: Case) -> str | None:
-        """Why the answer may not become a row: what training would refuse, then the checks."""
-        text = case.answer
-        if answer.ended == "length":
-            return "cut"
-        if not text:
-            return "empty"
-        if HALF in text:
-            return "half_a_character"
-        if self._format.control.search(text) or self._format.special.search(text):
-            return "control_tokens"
-        if self._instruction in text:
-            return "repeats_the_instruction"
-        return next((fault for check in self._checks if (fault := _failed(check, case))), None)
+
+def fault_of(
+    case: Case,
+    *,
+    cut: bool,
+    checks: Sequence[Check],
+    chat_format: ChatFormat | None,
+    instruction: str | None,
+) -> str | None:
+    """Why an answer may not become a row: what training would refuse, then the checks."""
+    text, known = case.answer, chat_format
+    if cut:
+        return "cut"
+    if not text:
+        return "empty"
+    if HALF in text:
+        return "half_a_character"
+    if known is not None and (known.control.search(text) or known.special.search(text)):
+        return "control_tokens"
+    if instruction and instruction in text:
+        return "repeats_the_instruction"
+    return next((fault for check in checks if (fault := _failed(check, case))), None)
 
 
 def _failed(check: Check, case: Case) -> str | None:

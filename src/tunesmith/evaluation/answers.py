@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TypeVar
 
 from tunesmith.config import RunConfig
@@ -16,6 +17,7 @@ from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.evaluation.checks.check import Case, Check, Scored, score_cases
 from tunesmith.evaluation.comparison import Summary, summarize
 
+Unanswered = Mapping[int, str]  # places of questions without an answer, and why
 # Tokens of an answer: at least; as a multiple of the data's longest; where that is long, so much
 # more than it.
 MIN_TOKENS, TIMES, LONG_TIMES = 64, 4, 1.25
@@ -153,7 +155,12 @@ def _reference(conversation: Conversation, turn: int, tokenizer: Tokenizer) -> s
     if not answer.tool_calls:
         return split_thinking(answer.content)[1]
     until = replace(conversation, messages=conversation.messages[: turn + 1], completion_from=turn)
-    row = render(tokenizer, until, Rendering(document="answer", control_tokens="text"))
+    return rendered(until, tokenizer)
+
+
+def rendered(conversation: Conversation, tokenizer: Tokenizer) -> str:
+    """The last answer of a conversation as the model's chat template writes it, with its calls."""
+    row = render(tokenizer, conversation, Rendering(document="answer", control_tokens="text"))
     return text_of(tokenizer, row.ids[row.weights > 0].tolist())
 
 
@@ -179,23 +186,45 @@ def score(
     *,
     seed: int,
     facts: Mapping[str, Mapping[str, object]] | None = None,
+    unanswered: Mapping[str, Unanswered] = MappingProxyType({}),
 ) -> Answers:
-    """Every arm's answers under every check, with intervals."""
+    """Every arm's answers under every check, with intervals.
+
+    ``unanswered`` has the hosted arms: they are compared with, and take no part in the gain. What
+    they did not answer has no score.
+    """
+    cases = {
+        arm: [
+            Case(text, question.reference, question.text)
+            for text, question in zip(arm_texts, questions, strict=True)
+        ]
+        for arm, arm_texts in texts.items()
+    }
     scored = {
         check.name: {
-            arm: score_cases(
-                check,
-                [
-                    Case(text, question.reference, question.text)
-                    for text, question in zip(arm_texts, questions, strict=True)
-                ],
-            )
-            for arm, arm_texts in texts.items()
+            arm: _scored(check, own, unanswered.get(arm, {})) for arm, own in cases.items()
         }
         for check in checks
     }
     rows = {name: {arm: s.scores for arm, s in arms.items()} for name, arms in scored.items()}
-    return Answers(tuple(questions), texts, summarize(rows, seed=seed), scored, facts or {})
+    summary = summarize(rows, seed=seed, beside=tuple(unanswered))
+    return Answers(tuple(questions), texts, summary, scored, facts or {})
+
+
+def _scored(check: Check, cases: Sequence[Case], unanswered: Unanswered) -> Scored:
+    """The cases under a check; those without an answer have the reason in place of a score."""
+    if not unanswered:
+        return score_cases(check, cases)
+    places = [place for place in range(len(cases)) if place not in unanswered]
+    found = score_cases(check, [cases[place] for place in places])
+    scores = dict(zip(places, found.scores, strict=True))
+    errors = {places[row - 1] + 1: why for row, why in found.errors.items()}
+    errors |= {place + 1: why for place, why in unanswered.items()}
+    return replace(
+        found,
+        scores=tuple(scores.get(place) for place in range(len(cases))),
+        errors=dict(sorted(errors.items())),
+    )
 
 
 def with_answer_length(config: RunConfig, rows: Dataset | None) -> RunConfig:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunesmith.adapters.loaded_base import LoadedBase
-from tunesmith.config import EvaluateSettings, RunConfig
+from tunesmith.config import EvaluateSettings
 from tunesmith.core.errors import ConfigError, TunesmithError
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_format import instructed, study, with_system
@@ -16,7 +16,6 @@ from tunesmith.data.rows import Conversation, Message
 from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.evaluation.answers import Question
-from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import BASE, EXAMPLES, PROMPTED
 from tunesmith.generation.decoder import Prompt
 
@@ -251,9 +250,3 @@ def without_room(arm: Arm, virtual_tokens: int) -> list[int]:
 def kept(arm: Arm, places: Sequence[int]) -> Arm:
     """The arm with the prompts at these places only."""
     return replace(arm, prompts=tuple(arm.prompts[i] for i in places))
-
-
-def require_evaluable(config: RunConfig) -> None:
-    """Raise ConfigError for what could not be evaluated, before anything is loaded or written."""
-    build_checks(config.evaluate.checks)
-    read_instruction(config.evaluate)

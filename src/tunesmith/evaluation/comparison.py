@@ -244,7 +244,7 @@ class Summary:
     ``gain`` is the first check's, over the best other arm; None where there is no other arm.
     ``changed`` names the other checks that rose (1) or fell (-1) against that arm, tested together;
     where the first did not rise, those that rose are tested together with it too, so that several
-    checks hardly bring more false gains than one.
+    checks hardly bring more false gains than one. Arms ``beside`` have no part in all this.
     """
 
     checks: tuple[CheckSummary, ...]
@@ -252,6 +252,7 @@ class Summary:
     gain: Gain | None = None
     changed: Mapping[str, int] = field(default_factory=dict)
     has_tuned: bool = True
+    beside: tuple[str, ...] = ()
 
 
 def summarize(
@@ -259,22 +260,24 @@ def summarize(
     *,
     seed: int,
     level: float = LEVEL,
+    beside: tuple[str, ...] = (),
 ) -> Summary:
     """The table of check -> arm -> scores of the same rows in the same order.
 
     Other arms ("base", "prompted", ...) are compared with the arm "tuned", where there is one.
-    ``seed`` is the bootstrap's.
+    Those ``beside`` are compared too, and take no part in the gain. ``seed`` is the bootstrap's.
     """
     checks = tuple(
         summarize_check(name, arms, level=level, seed=seed) for name, arms in scores.items()
     )
-    first = _scored(next(iter(scores.values()), {}))
+    decides = next(iter(scores.values()), {})
+    first = _scored({arm: rows for arm, rows in decides.items() if arm not in beside})
     others = {arm: rows for arm, rows in first.items() if arm != TUNED}
     has_tuned = any(TUNED in arms for arms in scores.values()) or not scores
     if TUNED not in first or not others:
-        return Summary(checks, level, has_tuned=has_tuned)
+        return Summary(checks, level, has_tuned=has_tuned, beside=beside)
     gain = gain_over_best(first[TUNED], others, level=level, seed=seed)
-    return Summary(checks, level, gain, _changed(scores, gain, seed, level))
+    return Summary(checks, level, gain, _changed(scores, gain, seed, level), beside=beside)
 
 
 def _scored(arms: Mapping[str, RowScores]) -> dict[str, list[float]]:

@@ -35,7 +35,7 @@ def document(
     said: dict[str, Any] = verdict.to_json()
     said["skill"] |= in_languages(lambda words: skill_text(verdict, words))
     said["elsewhere"] |= in_languages(lambda words: elsewhere_text(verdict, words))
-    forgetting = verdict.forgetting
+    forgetting, beside = verdict.forgetting, verdict.beside
     return {
         "verdict": {**head, **said},
         "about": {
@@ -56,6 +56,7 @@ def document(
             ],
         },
         "cost": asdict(cost) if cost else None,
+        **({"hosted": {each.name: each.to_json() for each in beside}} if beside else {}),
         "forgetting": [each.to_json() for each in forgetting.findings] if forgetting else None,
         **{name: parts.get(name) for name in MEASURES},
         **{earlier: parts.get(name) for name, earlier in EARLIER.items()},

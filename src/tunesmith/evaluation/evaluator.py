@@ -27,7 +27,7 @@ from tunesmith.evaluation.answers import (
     warn_long_references,
     with_answer_length,
 )
-from tunesmith.evaluation.arms import Arm, arm_of, base_arms, kept, without_room
+from tunesmith.evaluation.arms import Arm, arm_of, base_arms, kept, read_instruction, without_room
 from tunesmith.evaluation.assessment import AskedArms, Evaluation, assess
 from tunesmith.evaluation.checks.check import early_notes, fit_checks, require_references
 from tunesmith.evaluation.checks.table import build_checks
@@ -35,12 +35,20 @@ from tunesmith.evaluation.comparison import BASE, TUNED
 from tunesmith.evaluation.costs import Timed, time_arms
 from tunesmith.evaluation.duration import describe
 from tunesmith.evaluation.forgetting import Forgetting
+from tunesmith.evaluation.hosted import open_arms
 from tunesmith.evaluation.measures import KnownBase, Measured, Measures, Tuned
 from tunesmith.evaluation.overfitting_evidence import Answered
 from tunesmith.evaluation.probe_run import ProbeRun, ProbeScores
 from tunesmith.evaluation.remaining import Remaining
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
+
+
+def require_evaluable(config: RunConfig) -> None:
+    """Raise ConfigError for what could not be evaluated, before anything is loaded or written."""
+    build_checks(config.evaluate.checks)
+    read_instruction(config.evaluate)
+    open_arms(config.evaluate)
 
 
 class Evaluator:
@@ -73,6 +81,7 @@ class Evaluator:
         tokenizer, limit = self._loaded.base.tokenizer, config.evaluate.rows
         self.questions = questions_of(wanted, tokenizer, limit=limit)
         self._build_arms(virtual_tokens)
+        self._hosted = open_arms(config.evaluate, self.questions, self.base.instruction)
         self._check_references()
         self._answered: dict[str, tuple[CachedAnswer, ...]] = {}
         self._timed: dict[str, Timed] = {}
@@ -112,6 +121,10 @@ class Evaluator:
         cut = warn_long_references(self._loaded.base.tokenizer, references, limit)
         for note in (*early_notes(self.checks, references, asked), *([cut] if cut else [])):
             self._progress.notice("checks", note)
+        for arm in self._hosted:
+            if why := arm.endpoint.obstacle():
+                text = f"arm {arm.name}: {why}; until it answers it has no score"
+                self._progress.notice("hosted", text)
 
     def _probes(self) -> ProbeRun | None:
         """What measures forgetting; a verdict needs questions first."""
@@ -139,6 +152,8 @@ class Evaluator:
         arms = dict(self.base.arms)
         if tuned is not None:
             arms[TUNED] = arm_of(tuned.loaded, TUNED, self.questions, adapter=tuned.adapter)
+        for hosted in self._hosted:
+            hosted.ask(self._progress)
         self._ask({name: arm for name, arm in arms.items() if name not in self._answered}, tuned)
         if tuned is None:
             return self._assessed(arms, None, None, None)
@@ -159,8 +174,10 @@ class Evaluator:
         if tuned is not None and measured is not None:
             own = Answered(texts[TUNED], [question.reference for question in self.questions])
             parts = self._measures.assess(measured, own, checks, tuned)
+        tokenizer = self._loaded.base.tokenizer
+        hosted = {arm.name: arm.answers(tokenizer) for arm in self._hosted}
         found = assess(
-            AskedArms(self.questions, self.base, arms, self._answered, texts, self._timed),
+            AskedArms(self.questions, self.base, arms, self._answered, texts, self._timed, hosted),
             checks,
             self._config,
             forgetting=forgetting,

@@ -130,6 +130,12 @@ def signed_text(share: float) -> str:
     return points(share, 0) if round(100 * share) else "0"
 
 
+def digits_needed(shares: Sequence[float]) -> int:
+    """The fewest digits after the point with which no difference is rounded to none."""
+    smallest = min((abs(100 * share) for share in shares if share), default=1.0)
+    return next((digits for digits in range(3) if smallest >= 10.0**-digits), 3)
+
+
 def arm_text(arm: str, words: Phrases) -> str:
     """An arm by what the user knows it as; one without a phrase by its name."""
     return words.phrase_or(f"arm.{arm}", arm)

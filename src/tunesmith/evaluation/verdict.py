@@ -6,6 +6,7 @@ from typing import Literal
 
 from tunesmith.evaluation.comparison import TUNED, CheckSummary, Gain, Summary
 from tunesmith.evaluation.forgetting import Forgetting, Outcome
+from tunesmith.evaluation.hosted import HostedComparison
 
 Answer = Literal["yes", "no", "cannot-tell"]
 Reason = Literal[
@@ -35,7 +36,8 @@ class Verdict:
 
     ``skill``: whether the first check gained and no other fell. ``elsewhere``: whether the probes
     lost no more than their margins; None where that was not measured. ``prompt_tokens`` of an arm
-    are those of a mean request. ``is_retained``: it was trained with retention.
+    are those of a mean request. Hosted models ``beside`` are compared with, and decide nothing.
+    ``is_retained``: it was trained with retention.
     """
 
     answer: Answer
@@ -46,6 +48,7 @@ class Verdict:
     forgetting: Forgetting | None = None
     prompt_tokens: Mapping[str, float] = field(default_factory=dict)
     is_retained: bool = False
+    beside: tuple[HostedComparison, ...] = ()
 
     @property
     def check(self) -> CheckSummary | None:

@@ -1,12 +1,12 @@
 """A verdict in words: the word and its two parts first, then the numbers that they rest on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from tunesmith.core.language import DEFAULT
 from tunesmith.core.numbers import points
 from tunesmith.core.phrases import Phrases
 from tunesmith.evaluation.comparison import BASE, PROMPTED, TUNED, CheckSummary
-from tunesmith.evaluation.findings import arm_text, points_text, share_text, words_in
+from tunesmith.evaluation.findings import arm_text, digits_needed, points_text, share_text, words_in
 from tunesmith.evaluation.forgetting import ProbeFinding
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.evaluation.verdict import Verdict
@@ -66,6 +66,7 @@ class _VerdictText:
         yield from self.scores(verdict.check)
         yield from self._forgetting()
         yield from self._tokens()
+        yield from (each.describe(self.words) for each in verdict.beside)
 
     def scores(self, first: CheckSummary) -> Iterator[str]:
         """What passes the check that decides, where anything was scored, and what else changed."""
@@ -89,7 +90,9 @@ class _VerdictText:
         assert gain is not None
         if verdict.skill != "cannot-tell":
             although = verdict.skill == "no" and "better" in verdict.reasons
-            change = points_text(gain.difference.mean, self.words, _digits([gain.difference.mean]))
+            change = points_text(
+                gain.difference.mean, self.words, digits_needed([gain.difference.mean])
+            )
             key = f"skill.{verdict.skill}{'-although' if although else ''}"
             return self.phrase(key, points=change, arm=self._arm(gain.against))
         rows, needed = gain.difference.n, gain.rows_needed
@@ -104,7 +107,8 @@ class _VerdictText:
         tuned = self.phrase(
             f"score.{kind}", score=self._share(check.arms[TUNED].mean), check=check.name
         )
-        others = [arm for arm in check.arms if arm != TUNED]
+        apart = (TUNED, *self.verdict.summary.beside)
+        others = [arm for arm in check.arms if arm not in apart]
         gain = self.verdict.gain
         if gain is None:
             return tuned
@@ -171,7 +175,7 @@ class _VerdictText:
                 **self._change(change),
             )
         else:
-            digits = _digits([change.mean, change.low, change.high])
+            digits = digits_needed([change.mean, change.low, change.high])
             rise, low, high = (
                 self.phrase("percent", value=points(value, digits))
                 for value in (change.mean, change.low, change.high)
@@ -201,7 +205,7 @@ class _VerdictText:
 
     def _change(self, interval: Interval) -> dict[str, str]:
         """A difference in points and its limits, with as many digits as its smallest needs."""
-        digits = _digits([interval.mean, interval.low, interval.high])
+        digits = digits_needed([interval.mean, interval.low, interval.high])
         return {
             "points": points_text(interval.mean, self.words, digits),
             "low": points(interval.low, digits),
@@ -211,9 +215,3 @@ class _VerdictText:
 
     def _share(self, share: float) -> str:
         return share_text(share, self.words)
-
-
-def _digits(shares: Sequence[float]) -> int:
-    """The fewest digits after the point with which no difference is rounded to none."""
-    smallest = min((abs(100 * share) for share in shares if share), default=1.0)
-    return next((digits for digits in range(3) if smallest >= 10.0**-digits), 3)

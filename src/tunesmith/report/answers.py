@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from tunesmith.report.score_charts import ORDER
+from tunesmith.report.score_charts import in_order
 from tunesmith.runs.history import Document
 
 _PARTS = re.compile(r"\s+|\w+|[^\w\s]")
@@ -55,11 +55,7 @@ def shown_answers(rows: Sequence[Document]) -> Iterator[AnswerRow]:
             number=number,
             question=_cut(str(row.get("question") or ""))[0],
             reference=_cut(reference)[0],
-            said=[
-                _said(arm, row, str(answers[arm]), reference)
-                for arm in (*ORDER, *(a for a in answers if a not in ORDER))
-                if arm in answers
-            ],
+            said=[_said(arm, row, str(answers[arm]), reference) for arm in in_order(answers)],
             group=group,
             is_printed=printed[fails] <= (PRINTED_FAILURES if fails else PRINTED_OTHERS),
         )

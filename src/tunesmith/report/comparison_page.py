@@ -26,6 +26,7 @@ from tunesmith.report.plot import (
     score_bar,
 )
 from tunesmith.report.run_page import is_unfinished, unfinished
+from tunesmith.report.score_charts import HOSTED
 from tunesmith.runs.history import Document, Records, read_records
 from tunesmith.runs.inputs import COMPARISON
 
@@ -228,6 +229,9 @@ def _scores(document: Document, points: Sequence[ParetoPoint], words: Phrases) -
     base = document.get("base") or {}
     if base.get("score") is not None:
         bars.append(score_bar(words.phrase("arm.base"), base, "base"))
+    for name, score in (document.get("hosted") or {}).items():
+        if score.get("score") is not None:
+            bars.append(score_bar(name, score, HOSTED))
     return Plot(
         name="scores",
         title=words.phrase("scores.title"),

@@ -24,6 +24,7 @@ COLOURS = {
     "examples": "#070707",
     "good": "#080808",
     "bad": "#090909",
+    "hosted": "#0a0a0a",
 }
 # Inches: 374 points, about the pixels of a telephone, where letters keep the size they have here.
 WIDTH = 5.2
@@ -110,7 +111,7 @@ def log_scale_(axes: "Axes", which: Literal["x", "y"]) -> None:
 
 
 ROW, AROUND, MARGIN_NAME = 0.34, 0.75, 0.2  # inches
-MARKERS = {"tuned": "o", "base": "s", "prompted": "D", "examples": "^"}
+MARKERS = {"tuned": "o", "base": "s", "prompted": "D", "examples": "^", "hosted": "v"}
 WHOLE = (-3.0, 103.0)  # percent, with room for the marks of 0 and 100
 
 

@@ -17,6 +17,7 @@ from tunesmith.report.answers import first_answers, shown_answers
 from tunesmith.report.page import PHRASES, Section, page
 from tunesmith.report.score_charts import (
     ORDER,
+    arm_label,
     arms_plots,
     confusion_plots,
     consistency_plots,
@@ -31,7 +32,9 @@ def cut_notes(evaluation: Mapping[str, Any], words: Phrases, *, tuned: bool) -> 
     """Answers that were cut at the token limit: of the tuned arm, or of the others."""
     for arm, values in (evaluation.get("arms") or {}).items():
         if (cut := values.get("cut")) and (arm == TUNED) == tuned:
-            yield words.phrase("arms.cut", cut, arm=_arm(arm, words), of=evaluation.get("rows"))
+            yield words.phrase(
+                "arms.cut", cut, arm=arm_label(arm, words), of=evaluation.get("rows")
+            )
 
 
 def result_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:
@@ -39,13 +42,13 @@ def result_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]
     yield from cut_notes(evaluation, words, tuned=True)
     for arm, why in (evaluation.get("left_out") or {}).items():
         said = localized(str(why), words.language)
-        yield words.phrase("arms.left-out", arm=_arm(arm, words), why=said)
+        yield words.phrase("arms.left-out", arm=arm_label(arm, words), why=said)
 
 
 def cost_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:
     """After how many requests the training is repaid, in time and in money."""
     cost = evaluation.get("cost") or {}
-    against = _arm(str(cost.get("against")), words)
+    against = arm_label(str(cost.get("against")), words)
     saved, spent = cost.get("seconds_saved"), cost.get("training_seconds")
     low, high = cost.get("seconds_saved_low"), cost.get("seconds_saved_high")
     if low is not None and high is not None and low <= 0 <= high:
@@ -61,10 +64,6 @@ def cost_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:
         yield words.phrase(key, against=against, money=f"{abs(money):,.2f}")
         if requests := cost.get("requests_by_cost"):
             yield words.phrase("costs.repaid-cost", requests, money=f"{cost['training_cost']:,.2f}")
-
-
-def _arm(name: str, words: Phrases) -> str:
-    return words.phrase_or(f"arm.{name}", name)
 
 
 UNREAD = "language_fit"  # that the base hardly reads the rows' language
@@ -89,6 +88,7 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         parts=[t for part in PARTS if (t := text_in(verdict.get(part), language))],
         first=first_answers(rows),
         finding=_finding(evaluation, language),
+        beside=list(_beside(evaluation, words)),
         unread=[localized(each, language) for each in records.notices_of(UNREAD)],
         facts=list(_facts(records, words)),
         sections=[s for s in _sections(records, words) if s.has_content],
@@ -110,6 +110,17 @@ def _finding(evaluation: Mapping[str, Any], language: str) -> str:
     """That answers are degenerate, where clearly more are than of the data's own."""
     part = evaluation.get("degeneration") or {}
     return text_in(part, language) if part.get("found") else ""
+
+
+def _beside(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:
+    """How far it is from hosted models, and whether it is better than an earlier run."""
+    if evaluation.get("hosted") and plain_text(evaluation, words_in(words.language)):
+        for each in evaluation["hosted"].values():  # the exact verdict has them too
+            yield text_in(each, words.language)
+    if against := evaluation.get("against"):
+        said = text_in(against, words.language)
+        yield words.phrase("against", run=against["run"], text=said)
+        yield from (localized(note, words.language) for note in against.get("notes") or ())
 
 
 def is_unfinished(records: Records) -> bool:

@@ -1,6 +1,6 @@
 """What every arm passes, confuses, repeats and costs: a plot for each."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,23 @@ if TYPE_CHECKING:
 
 
 ORDER = ("tuned", "prompted", "examples", "base")
+HOSTED = "hosted"  # the colour of every further arm
+
+
+def in_order(arms: Iterable[str]) -> list[str]:
+    """The arms in the order of the page: those of every run, then the hosted models."""
+    known = list(arms)
+    return [*(a for a in ORDER if a in known), *(a for a in known if a not in ORDER)]
+
+
+def arm_label(arm: str, words: Phrases) -> str:
+    """What a page calls an arm; a hosted model has the name that the user gave it."""
+    return words.phrase_or(f"arm.{arm}", arm)
+
+
+def _arm_bar(arm: str, found: Document, words: Phrases, *, measure: str = "") -> Bar:
+    label = f"{measure}: {arm_label(arm, words)}" if measure else arm_label(arm, words)
+    return score_bar(label, found, arm if arm in ORDER else HOSTED)
 
 
 def arms_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
@@ -31,11 +48,12 @@ def arms_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
     names = dict.fromkeys(name for arm in arms.values() for name in arm.get("checks", {}))
     degenerate = list(_degenerate_note(evaluation, words))
     for number, name in enumerate(names):
-        found = {arm: arms.get(arm, {}).get("checks", {}).get(name) or {} for arm in ORDER}
+        found = {arm: arms[arm].get("checks", {}).get(name) or {} for arm in in_order(arms)}
         scored = {arm: each for arm, each in found.items() if each.get("score") is not None}
-        bars = [score_bar(words.phrase(f"arm.{arm}"), each, arm) for arm, each in scored.items()]
+        bars = [_arm_bar(arm, each, words) for arm, each in scored.items()]
         if not bars:
             continue
+        counts = [f"{each.get('n') or 0:,}" for each in scored.values()]
         notes = [*_notes(found, is_first=number == 0 and len(names) > 1, words=words), *degenerate]
         yield Plot(
             name=f"arms-{number}",
@@ -44,7 +62,7 @@ def arms_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
             svg=interval_svg(f"arms-{number}", bars, axis=words.phrase("arms.axis")),
             alt=words.phrase("arms.alt", check=name, list=listed(bars)),
             header=[words.phrase(f"column.{key}") for key in ("arm", "score", "interval", "rows")],
-            rows=[(*bar.row, f"{scored[bar.colour].get('n') or 0:,}") for bar in bars],
+            rows=[(*bar.row, count) for bar, count in zip(bars, counts, strict=True)],
         )
 
 
@@ -55,7 +73,7 @@ def _notes(found: Mapping[str, Document], *, is_first: bool, words: Phrases) -> 
     figures = {arm: each.get("figures") or {} for arm, each in found.items()}
     for figure in dict.fromkeys(key for each in figures.values() for key in each):
         values = [
-            f"{words.phrase(f'arm.{arm}')} {each[figure]:.2f}"
+            f"{arm_label(arm, words)} {each[figure]:.2f}"
             for arm, each in figures.items()
             if isinstance(each.get(figure), int | float)
         ]
@@ -70,8 +88,9 @@ KINDS = ("any", "itself", "question", "one_for_all")
 def _degenerate_bars(evaluation: Document, words: Phrases, kind: str) -> list[Bar]:
     """The rate of each arm and of the data's own answers."""
     part = evaluation.get("degeneration") or {}
-    rates = {arm: part.get("arms", {}).get(arm, {}).get(kind) for arm in ORDER}
-    bars = [score_bar(words.phrase(f"arm.{arm}"), each, arm) for arm, each in rates.items() if each]
+    arms = part.get("arms", {})
+    rates = {arm: arms[arm].get(kind) for arm in in_order(arms)}
+    bars = [_arm_bar(arm, each, words) for arm, each in rates.items() if each]
     if bars:
         own = part["references"][kind]
         bars.append(score_bar(words.phrase("degeneration.references"), own))
@@ -180,10 +199,9 @@ def consistency_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
 def _bars(arms: Document, words: Phrases) -> Iterator[Bar]:
     measures = dict.fromkeys(name for arm in arms.values() for name in arm)
     for measure in measures:
-        for arm in ORDER:
-            if (one := arms.get(arm, {}).get(measure)) and one["score"] is not None:
-                label = f"{words.phrase('consistency.' + measure)}: {words.phrase('arm.' + arm)}"
-                yield score_bar(label, one, arm)
+        for arm in in_order(arms):
+            if (one := arms[arm].get(measure)) and one["score"] is not None:
+                yield _arm_bar(arm, one, words, measure=words.phrase(f"consistency.{measure}"))
 
 
 def _consistency_plot(way: str, questions: int, bars: list[Bar], words: Phrases) -> Plot:
@@ -199,15 +217,18 @@ def _consistency_plot(way: str, questions: int, bars: list[Bar], words: Phrases)
     )
 
 
-MEASURES = ("prompt_tokens", "seconds_per_answer")
-DIGITS = {"prompt_tokens": ",.0f", "seconds_per_answer": ".2f"}
+DIGITS = {  # by the measure
+    "prompt_tokens": ",.0f",
+    "seconds_per_answer": ".2f",
+    "cost_per_million_requests": ",.2f",
+}
 
 
 def request_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
     """One plot for each measure that the arms have."""
     arms = evaluation.get("arms") or {}
-    for measure in MEASURES:
-        found = {arm: arms[arm].get(measure) for arm in ORDER if arm in arms}
+    for measure in DIGITS:
+        found = {arm: arms[arm].get(measure) for arm in in_order(arms)}
         known = {arm: float(value) for arm, value in found.items() if value is not None}
         if known:
             yield _request_plot(measure, known, words)
@@ -215,11 +236,12 @@ def request_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
 
 def _request_plot(measure: str, values: dict[str, float], words: Phrases) -> Plot:
     name, form = measure.replace("_", "-"), DIGITS[measure]
-    labels = {arm: words.phrase(f"arm.{arm}") for arm in values}
+    labels = {arm: arm_label(arm, words) for arm in values}
 
     def draw(axes: "Axes") -> None:
         for y, (arm, value) in enumerate(reversed(values.items())):
-            axes.barh(y, value, height=0.55, color=COLOURS[arm])
+            colour = COLOURS[arm if arm in ORDER else HOSTED]
+            axes.barh(y, value, height=0.55, color=colour)
             axes.annotate(
                 format(value, form),
                 (value, y),

@@ -25,6 +25,7 @@ from tunesmith.config import DataSettings
 from tunesmith.core import files
 from tunesmith.core.numbers import limits_text, percent, pluralize, signed
 from tunesmith.core.remote import is_remote
+from tunesmith.data.inputs import record_path
 from tunesmith.data.rows import HUB
 from tunesmith.methods import table
 from tunesmith.models.catalog import find_entry
@@ -81,6 +82,20 @@ def licence_of(settings: DataSettings, path: str) -> str | None:
         return settings.licence
     place = Path(path)
     return _licence_in(place if place.is_dir() else place.parent)
+
+
+def teacher_of(path: str) -> Mapping[str, object] | None:
+    """The model that wrote the answers of a data file, by the record of `data distill` beside it.
+
+    `model`, `endpoint` and the `terms` of its outputs, as the user stated them or null.
+    """
+    if path.startswith(HUB) or is_remote(path):
+        return None
+    try:
+        found = json.loads(record_path(Path(path)).read_text(encoding="utf-8")).get("teacher")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, Mapping) else None
 
 
 def _licence_in(folder: Path) -> str | None:
@@ -231,6 +246,10 @@ def _rows(records: Records) -> str:
         supervised = pluralize(counts["supervised_tokens"], "supervised token")
         lines += ["", f"{trained} trained on ({supervised}), "]
         lines[-1] += f"{counts['held_out']:,} held out."
+    for path, teacher in (records.environment.get("teachers") or {}).items():
+        terms = teacher.get("terms") or "not stated"
+        wrote = f"The answers in {Path(path).name} were written by {teacher.get('model')}"
+        lines += ["", f"{wrote} at {teacher.get('endpoint')}. Terms of its outputs: {terms}."]
     return "\n".join(lines)
 
 

@@ -99,6 +99,7 @@ ASKED_ONLY = {
     **dict.fromkeys(("forgetting", "consistency", "knowledge", "baseline_prompt")),
     "num_fewshot": 0,
     "timed_rows": 0,
+    "arms": {},
 }
 OWN = ("system", "template_options")  # of its data's settings: the prompts that it was trained on
 

@@ -42,11 +42,13 @@ def write_evaluation(
     """Put document and answers into a folder, each file complete or as it was.
 
     The document names the page that `write_report` makes of it, and has ``inputs``, the SHA-256 of
-    what it rests on (`evaluated.inputs_sha256`), where that is known.
+    what it rests on (`evaluated.inputs_sha256`), where that is known and no question is left that a
+    hosted model did not answer.
     """
     if evaluation is not None:
         evaluation.document["report"] = str(folder.path / REPORT)
-        if inputs is not None:
+        is_whole = not any(each.unanswered for each in evaluation.verdict.beside)
+        if inputs is not None and is_whole:
             evaluation.document[KEY] = inputs
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in evaluation.answers.rows()]
         files.write_text(folder.answers, "".join(lines))

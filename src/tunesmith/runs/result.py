@@ -52,7 +52,7 @@ from tunesmith.models.in_memory import held_model, own_weights_
 from tunesmith.models.load import Base, read_tokenizer
 from tunesmith.models.text_part import as_files, file_names
 from tunesmith.models.weights import number_format, read_weight, write_derived
-from tunesmith.runs.card import licence_of, run_card
+from tunesmith.runs.card import licence_of, run_card, teacher_of
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.inputs import require_init
 
@@ -306,6 +306,8 @@ def data_sha256(source: DataSource, settings: DataSettings) -> str | dict[str, s
 def write_environment(path: Path, base: Base, config: RunConfig, rows: RunRows) -> None:
     """environment.json: versions, hardware, threads, base and data with their hashes, rows."""
     sources = [*config.data.sources, *([config.data.held] if config.data.held else [])]
+    wrote = {each.path: teacher_of(each.path) for each in sources}
+    teachers = {path: teacher for path, teacher in wrote.items() if teacher}
     files.write_json(
         path,
         {
@@ -323,6 +325,7 @@ def write_environment(path: Path, base: Base, config: RunConfig, rows: RunRows) 
             "base": {"name": base.name, "folder": str(base.folder), **hash_folder(base.folder)},
             "data": {each.path: data_sha256(each, config.data) for each in sources},
             "licences": {each.path: licence_of(config.data, each.path) for each in sources},
+            **({"teachers": teachers} if teachers else {}),
             "rows": {
                 "train": len(rows.train),
                 "supervised_tokens": rows.train.supervised_tokens,

@@ -14,7 +14,7 @@ from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import is_first
 from tunesmith.engine import memory
 from tunesmith.evaluation.answering import fingerprint
-from tunesmith.evaluation.arms import require_evaluable
+from tunesmith.evaluation.evaluator import require_evaluable
 from tunesmith.evaluation.findings import words_in
 from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Tuned

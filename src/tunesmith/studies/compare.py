@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.methods import needs_four_bit
@@ -18,8 +19,8 @@ from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import any_of, is_first, is_restarted
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
-from tunesmith.evaluation.arms import require_evaluable
 from tunesmith.evaluation.comparison import BASE, TUNED
+from tunesmith.evaluation.evaluator import require_evaluable
 from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
@@ -70,7 +71,7 @@ class ComparedRun:
             "adapter_bytes": _result_bytes(self.summary.adapter if self.summary else None),
             **{key: ended.get(key) for key in kept},
             **_score(ended.get("evaluation"), TUNED),
-            "verdict": _verdict(ended.get("evaluation")),
+            "verdict": _part(ended.get("evaluation"), "verdict").get("answer"),
             "error": None if self.error is None else str(self.error),
         }
 
@@ -86,29 +87,28 @@ class ComparisonState:
 
     def to_json(self) -> dict[str, object]:
         """The documented document."""
-        found = [row.summary.evaluation for row in self.rows if row.summary]
-        base = next((_score(each, BASE) for each in found if each), _score(None, BASE))
+        found = (row.summary.evaluation for row in self.rows if row.summary)
+        first = next(filter(None, found), None)
+        hosted = {name: _score(first, name) for name in _part(first, "hosted")}
         return {
             "out": str(self.out),
             "runs": [row.to_json() for row in self.rows],
-            "base": base,
+            "base": _score(first, BASE),
+            **({"hosted": hosted} if hosted else {}),
             "loss_against_rank": [each.to_json() for each in self.ranks],
             "report": str(self.out / REPORT),
         }
 
 
+def _part(evaluation: object, name: str) -> Mapping[str, Any]:
+    return evaluation.get(name) or {} if isinstance(evaluation, Mapping) else {}
+
+
 def _score(evaluation: object, arm: str) -> dict[str, object]:
     """Score and interval of an arm under the first check, which decides."""
-    arms = evaluation.get("arms", {}) if isinstance(evaluation, Mapping) else {}
-    checks = arms.get(arm, {}).get("checks", {})
-    first: Mapping[str, object] = next(iter(checks.values()), {})
+    checks = _part(evaluation, "arms").get(arm, {}).get("checks", {})
+    first = next(iter(checks.values()), {})
     return {key: first.get(key) for key in ("score", "low", "high")}
-
-
-def _verdict(evaluation: object) -> object:
-    """`yes`, `no` or `cannot-tell`; None where there was no evaluation."""
-    verdict = evaluation.get("verdict") if isinstance(evaluation, Mapping) else None
-    return verdict.get("answer") if isinstance(verdict, Mapping) else None
 
 
 def _result_bytes(path: str | None) -> int | None:

@@ -12,11 +12,8 @@ from tunesmith.config.faults import validate
 from tunesmith.core.errors import ConfigError
 from tunesmith.evaluation.checks.check import CannotScore, Case, early_notes, score_cases
 from tunesmith.evaluation.checks.judge import judge_check
-from tunesmith.evaluation.checks.judge_endpoint import (
-    FAILURES_IN_A_ROW,
-    read_grade,
-    read_preference,
-)
+from tunesmith.evaluation.checks.judge_prompts import read_grade, read_preference
+from tunesmith.evaluation.endpoint import FAILURES_IN_A_ROW
 
 KEY = "sk-not-a-real-key-4711"
 
@@ -194,7 +191,7 @@ def test_a_judge_that_is_not_there_is_told():
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
     settings = JudgeSettings(model="j", rubric="Be kind.", base_url=url, key=None, tries=1)
     scored = score_cases(judge_check(settings), cases("a"))
-    assert f"the judge j at {url} cannot be reached" in scored.errors[1]
+    assert f"the model j at {url} cannot be reached" in scored.errors[1]
 
 
 def test_a_refused_key_ends_the_asking_and_is_shown_nowhere(judging, monkeypatch, home, caplog):

@@ -7,15 +7,20 @@ from pathlib import Path
 from tunesmith.config.checks import JudgeSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.evaluation.checks.check import CannotScore, Case, Check, Figures, trimmed
-from tunesmith.evaluation.checks.judge_endpoint import (
+from tunesmith.evaluation.checks.judge_prompts import (
+    compare_messages,
+    grade_messages,
+    read_grade,
+    read_preference,
+)
+from tunesmith.evaluation.endpoint import (
+    ChatRequest,
     Endpoint,
     EndpointReply,
     Messages,
-    compare_messages,
-    grade_messages,
+    NoReply,
+    Server,
     open_endpoint,
-    read_grade,
-    read_preference,
 )
 
 SHOWN = 80
@@ -27,7 +32,21 @@ def judge_check(settings: JudgeSettings) -> Check:
     A comparison is asked twice, with the places changed; a judge that then prefers the same place
     has no preference. Raises ConfigError where the rubric, the key or the library is missing.
     """
-    judge = _Judge(open_endpoint(settings), _rubric(settings.rubric), settings.mode == "compare")
+    server = Server(
+        f"The check `{settings.kind}`",
+        settings.model,
+        settings.base_url,
+        settings.key,
+        settings.timeout_seconds,
+        settings.tries,
+        settings.parallel,
+    )
+    judge = _Judge(
+        open_endpoint(server, "judge"),
+        _rubric(settings.rubric),
+        settings.mode == "compare",
+        settings.max_tokens,
+    )
     return Check(
         rule=judge.score,
         needs="text" if judge.compares else None,
@@ -45,6 +64,7 @@ class _Judge:
     endpoint: Endpoint
     rubric: str
     compares: bool
+    max_tokens: int
 
     def prepare(self, cases: Sequence[Case]) -> None:
         """Ask for all cases, a few at once; a failure is reported when its case is scored."""
@@ -70,20 +90,26 @@ class _Judge:
             return costs
         return {**costs, "preferred_a_place": sum(map(_prefers_a_place, replies))}
 
-    def _requests(self, case: Case) -> tuple[Messages, ...]:
+    def _requests(self, case: Case) -> tuple[ChatRequest, ...]:
         if case.question is None:
             raise CannotScore("the judge needs the question, and there is none")
         if not self.compares:
-            return (grade_messages(self.rubric, case.question, case.answer),)
+            return self._asked(grade_messages(self.rubric, case.question, case.answer))
         if trimmed(case.answer) == trimmed(case.wanted):
             return ()
-        return (
+        return self._asked(
             compare_messages(self.rubric, case.question, case.answer, case.wanted),
             compare_messages(self.rubric, case.question, case.wanted, case.answer),
         )
 
-    def _read(self, asked: Messages, read: Callable[[str], float | None]) -> float:
-        reply = self.endpoint.ask(asked)
+    def _asked(self, *messages: Messages) -> tuple[ChatRequest, ...]:
+        return tuple(ChatRequest(each, self.max_tokens) for each in messages)
+
+    def _read(self, asked: ChatRequest, read: Callable[[str], float | None]) -> float:
+        try:
+            reply = self.endpoint.ask(asked)
+        except NoReply as error:
+            raise CannotScore(str(error)) from None
         found = read(reply.text)
         if found is None:
             self.endpoint.forget(asked)
