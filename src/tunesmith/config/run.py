@@ -233,6 +233,9 @@ class TrainSettings(Settings):
         0.0, ge=0, description="AdamW decay of all that is trained but vectors (norms, biases)"
     )
     max_grad_norm: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
+    load_balance: float = Field(
+        0.0, ge=0, description="of even use of a mixture's experts, where its router is trained"
+    )
     recompute: Recompute | Literal["auto"] = Field(
         "auto",
         description="computed again in backward to save memory: activations (of norms, gated units "

@@ -84,6 +84,7 @@ class PackedBatch:
     dropout: Mapping[str | None, Dropout] = field(default_factory=dict)  # by adapter, in training
     retained_rows: Tensor = field(default_factory=partial(torch.zeros, 0, dtype=torch.int64))  # [R]
     teacher_states: Tensor = field(default_factory=partial(torch.zeros, 0, 0))  # [R, D]
+    balance: Mapping[str | None, float] = field(default_factory=dict)  # of a token, by adapter
     plans: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)  # caches
     source: "PackedBatch | None" = field(default=None, compare=False, repr=False)
 

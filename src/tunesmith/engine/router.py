@@ -1,4 +1,4 @@
-"""The router of a mixture: which experts a token goes to, with adapters' terms on their rows."""
+"""The router of a mixture: which experts a token goes to, adapters' terms, and even shares."""
 
 import copy
 from dataclasses import dataclass, field
@@ -7,8 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 
-from tunesmith.engine.batch import current_stream
+from tunesmith.core.errors import ModelError
+from tunesmith.engine.autograd import Context, Gradients, apply
+from tunesmith.engine.batch import PackedBatch, current_stream
 from tunesmith.engine.term import Term
 
 
@@ -55,11 +58,10 @@ class SeamRouter:
             self._route(x[start:stop], self.terms.get(adapter or ""), *others)
             for adapter, start, stop in _runs(current_stream().segments, self.terms)
         ]
-        if len(parts) == 1:
-            return parts[0]
         if isinstance(parts[0], Tensor):
             return torch.cat(parts)
-        return tuple(map(torch.cat, zip(*parts, strict=True)))
+        found = tuple(map(torch.cat, zip(*parts, strict=True))) if parts[1:] else parts[0]
+        return _balanced(found) if current_stream().balance and found[0].requires_grad else found
 
     def _route(self, x: Tensor, term: Term | None, *others: Any) -> Any:
         weight = self.weight
@@ -71,6 +73,54 @@ class SeamRouter:
         own = {n: None if p is None else p.to(x.dtype) for n, p in view._parameters.items()}
         view._parameters = {**own, "weight": weight.to(x.dtype)}  # type: ignore[dict-item]
         return type(view).forward(view, x, *others)
+
+
+def balance_loss(logits: Tensor, chosen: Tensor, stream: PackedBatch) -> Tensor:
+    """How unevenly each document uses the experts, by ``stream.balance``; logits [T, E].
+
+    A document's part is its adapter's weight x its tokens x E sum_e f_e P_e: f_e the share of its
+    choices (``chosen`` [T, K]) that are expert e, P_e the mean probability of e; 1 where all are
+    equal. A sum over documents, so that it is the same however they are packed: the sequence-wise
+    loss of DeepSeek-V3 (arXiv 2412.19437, section 2.1.2), with probabilities by softmax.
+    """
+    count, (tokens, experts) = len(stream.documents), logits.shape
+    lengths = torch.tensor([len(document) for document in stream.documents], device=logits.device)
+    weights = [stream.balance.get(document.adapter, 0.0) for document in stream.documents]
+    of = torch.repeat_interleave(lengths, output_size=tokens)
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    means = wide.new_zeros(count, experts).index_add(0, of, wide.softmax(dim=-1))
+    shares = torch.zeros_like(means)
+    shares.index_put_((of[:, None], chosen), shares.new_ones(()), accumulate=True)
+    uneven = experts * (shares * means).sum(dim=-1) / (lengths**2 * chosen.shape[1])
+    return (uneven * lengths * wide.new_tensor(weights)).sum()
+
+
+def _balanced(found: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What a router gives, whose weights of experts also carry the loss of even shares back.
+
+    Raises ModelError for a router that gives something else than logits, weights and experts.
+    """
+    if len(found) != len(("logits", "weights", "experts")) or found[2].is_floating_point():
+        raise ModelError(
+            "This router does not give logits, weights and chosen experts.",
+            remedy="Leave train.load_balance at 0.",
+        )
+    logits, weights, chosen = found
+    loss = balance_loss(logits, chosen, current_stream())
+    return logits, apply(_WithLoss, weights, loss), chosen
+
+
+class _WithLoss(Function):
+    """x as it is; in backward a loss gets the gradient of a term of the total beside it."""
+
+    @staticmethod
+    def forward(context: Context, x: Tensor, loss: Tensor) -> Tensor:
+        context.plan = loss.dtype
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context: Context, g: Tensor) -> Gradients:
+        return g, g.new_ones((), dtype=context.plan)
 
 
 def _runs(

@@ -28,7 +28,7 @@ from tunesmith.runs.rows import load_rows_for, report_rows
 from tunesmith.runs.started import StartedRun, with_length
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
-from tunesmith.training.job import Job, Member, planned, ranks_at_work
+from tunesmith.training.job import Job, Member, planned, ranks_at_work, require_trained_routers
 from tunesmith.training.measure import make_plan, plan_beside
 from tunesmith.training.steps import Plan
 
@@ -130,6 +130,8 @@ def prepare(
         keep_plan=run.folder.write_plan,
         retention=retention_of(run, base, rows, evaluator.probing),
     )
+    if config.train.load_balance:
+        require_trained_routers(job)
     return PreparedRun(run, loaded, evaluator, job)
 
 

@@ -106,6 +106,7 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
             weights[job.name] = scale * job.retention.kl_weight / positions
     task: Sums = {name: [] for name in counts}
     kept: Sums = {name: [] for name in weights}
+    balance = {each.member.job.name: weight for each in going if (weight := _balance_of(each))}
     part, engine = own_part(len(streams)), going[0].member.job.engine
     batches = _batches([streams[i] for i in part], engine.device)
     sums = PartialSums(_in_tree(going))
@@ -115,7 +116,8 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
             continue
         found = None
         try:
-            found = _add_stream(streams[number], next(batches), counts, weights)
+            batch = replace(next(batches), balance=balance)
+            found = _add_stream(streams[number], batch, counts, weights)
         except (RuntimeError, MemoryError) as error:
             if not memory.has_run_out(error):
                 raise
@@ -127,6 +129,15 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
             for name, loss in added.items():
                 total[name].append(loss.detach())
     return (task, kept), None
+
+
+def _balance_of(each: Round) -> float:
+    """What a token's part of the load-balance loss counts in each router; 0 without that loss."""
+    job = each.member.job
+    if not job.settings.load_balance:
+        return 0.0
+    tokens = sum(map(job.length, (*each.rows, *each.retained)))
+    return scale_now(each) * job.settings.load_balance / (tokens * len(job.engine.routers))
 
 
 def _even_out(count: int, each: Round) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tunesmith.config.run import TrainSettings
 from tunesmith.core import ranks
-from tunesmith.core.errors import RunError
+from tunesmith.core.errors import ConfigError, RunError
 from tunesmith.core.progress import ignore
 from tunesmith.data.rows import TokenRow
 from tunesmith.engine import memory
@@ -186,6 +186,21 @@ class Round:
     def tokens(self) -> int:
         """Tokens of the step's rows."""
         return sum(map(self.member.job.length, self.rows))
+
+
+def require_trained_routers(job: Job) -> None:
+    """Raise ConfigError where the load-balance loss would change nothing."""
+    routers, name = job.engine.routers, job.adapter.name
+    if not routers:
+        raise ConfigError(
+            "train.load_balance: this base has no mixture of experts.", remedy="Leave it at 0."
+        )
+    if job.adapter.frozen_base and not any(name in seam.terms for seam in routers.values()):
+        ending = ".".join(next(iter(routers)).rsplit(".", 2)[-2:])
+        raise ConfigError(
+            "train.load_balance: the router is frozen, so that it would change nothing.",
+            remedy=f"Name it: --method.target_parameters '[{ending}]', or leave it at 0.",
+        )
 
 
 def planned(member: Member) -> Planned:
