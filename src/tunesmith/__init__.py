@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tunesmith.api.load import Dialogue, Model, chat, load
     from tunesmith.api.merge import conflicts, merge
     from tunesmith.api.rag import rag
+    from tunesmith.api.reproduce import Reproduction, reproduce
     from tunesmith.api.runs import list_runs, show_run, write_report
     from tunesmith.api.settings import IA3, Full, LoRA, Prompt, PTuning, QLoRA, checks
     from tunesmith.api.setup import demo, doctor, init
@@ -69,6 +70,7 @@ _FILES = {
     "api.load": ("Dialogue", "Model", "chat", "load"),
     "api.merge": ("conflicts", "merge"),
     "api.rag": ("rag",),
+    "api.reproduce": ("Reproduction", "reproduce"),
     "api.runs": ("list_runs", "show_run", "write_report"),
     "api.settings": ("Full", "IA3", "LoRA", "PTuning", "Prompt", "QLoRA", "checks"),
     "api.setup": ("demo", "doctor", "init"),
@@ -111,6 +113,7 @@ __all__ = [
     "Prompt",
     "QLoRA",
     "RagError",
+    "Reproduction",
     "Run",
     "RunConfig",
     "RunError",
@@ -140,6 +143,7 @@ __all__ = [
     "open_run",
     "pull",
     "rag",
+    "reproduce",
     "serve",
     "show",
     "show_adapter",

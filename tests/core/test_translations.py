@@ -49,6 +49,7 @@ ENGLISH = {
     "cli.rag": "help, which is English",
     "config.checks": "help, which is English",
     "setup.doctor": "a field of /proc",
+    "runs.lock": "a field of /proc",
 }
 # What goes to programs over HTTP, as JSON, and to a server's log: English in any language.
 OVER_HTTP = (
