@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tunesmith.api.distill import distill
     from tunesmith.api.evaluate import Evaluation, evaluate
     from tunesmith.api.export import export
+    from tunesmith.api.hub import pull_adapter, push_adapter
     from tunesmith.api.load import Dialogue, Model, chat, load
     from tunesmith.api.merge import conflicts, merge
     from tunesmith.api.rag import rag
@@ -67,6 +68,7 @@ _FILES = {
     "api.distill": ("distill",),
     "api.evaluate": ("Evaluation", "evaluate"),
     "api.export": ("export",),
+    "api.hub": ("pull_adapter", "push_adapter"),
     "api.load": ("Dialogue", "Model", "chat", "load"),
     "api.merge": ("conflicts", "merge"),
     "api.rag": ("rag",),
@@ -142,6 +144,8 @@ __all__ = [
     "merge",
     "open_run",
     "pull",
+    "pull_adapter",
+    "push_adapter",
     "rag",
     "reproduce",
     "serve",
