@@ -100,7 +100,7 @@ def test_the_cards_head_is_what_the_hubs_own_classes_read(run, tmp_path):
     (result,) = card.data.eval_results
     assert (result.task_type, result.metric_type) == ("text-generation", "exact")
     assert 0 <= result.metric_value <= 1
-    assert {"low", "high", "n"} <= result.metric_args.keys()
+    assert {"low", "high", "rows"} <= result.metric_args.keys()
     assert result.dataset_name == "rows.jsonl, held out"
     rebuilt = ModelCardData(**card.data.to_dict())
     assert rebuilt.to_dict() == card.data.to_dict()
@@ -178,7 +178,7 @@ def test_a_file_that_is_not_as_it_was_pushed_is_named_and_nothing_stays(run, tmp
     raw = bytearray(weights.read_bytes())
     raw[-1] ^= 1
     weights.write_bytes(raw)
-    with pytest.raises(AdapterError, match=r"adapter_model.safetensors has the SHA-256 .*, not"):
+    with pytest.raises(AdapterError, match=r"adapter_model.safetensors \(SHA-256 .*, not"):
         ts.pull_adapter(str(out), out=into, progress=False)
     assert not into.exists()
     weights.unlink()

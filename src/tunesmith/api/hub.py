@@ -72,7 +72,7 @@ class Pushed(Outcome):
         if plan.stopping:
             codes = dict.fromkeys(each.code for each in plan.stopping)
             allow = " ".join(f"--allow {code}" for code in codes)
-            paragraph(console, f"This stops the push. To go on all the same: {allow}")
+            paragraph(console, f"This stops the push. To push it anyway: {allow}")
 
     def _where(self) -> str:
         plan = self.plan

@@ -29,7 +29,7 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.data.quality.unsuitable import find_personal_data, masked
 from tunesmith.exports.places import Contents, Place, PushSettings
 from tunesmith.models.cache import cache_root
-from tunesmith.runs.card_results import PERSONAL_DATA, personal_data
+from tunesmith.runs.card_results import PERSONAL_DATA, personal_data, with_report_section
 from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.history import Records, read_records
@@ -39,10 +39,6 @@ SECRETS = "secrets"
 STOPPING = (PERSONAL_DATA, SECRETS)  # codes of what must be allowed by name
 KEYS = "keys or tokens"  # the kind of personal data that is none
 MAX_SCANNED = 2_000_000  # characters of a text that are looked at
-ABOUT_REPORT = (
-    f"\n\n## Report\n\n[{REPORT}]({REPORT}) is the evaluation: every score, and answers of base "
-    "and adapter side by side. Download it and open it in a browser; it loads nothing.\n"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +170,7 @@ def _card(folder: Path, *, has_page: bool) -> str:
     """The card as it is in the folder, with a line on the report that goes with it."""
     file = folder / CARD
     text = file.read_text(encoding="utf-8") if file.is_file() else f"# {folder.resolve().name}\n"
-    return f"{text.rstrip()}{ABOUT_REPORT}" if has_page and f"]({REPORT})" not in text else text
+    return with_report_section(text) if has_page else text
 
 
 def _require_valid(card: str, folder: Path) -> None:
@@ -206,7 +202,8 @@ def _record(folder: Path, contents: Contents) -> bytes:
 def _without_places(page: str, records: Records) -> str:
     """The page without folders of this machine: what lies in them is named alone."""
     base = (records.environment.get("base") or {}).get("folder")
-    given = [records.config.get("model"), base, *(records.environment.get("data") or {})]
+    named = (records.config.get("model"), records.config.get("out"), base)
+    given = [*named, *(records.environment.get("data") or {})]
     folders = {
         str(Path(str(each)).parent) for each in given if each and Path(str(each)).is_absolute()
     }
@@ -271,7 +268,7 @@ def _remarks(records: Records | None, card: str, *, page: str | None) -> Iterato
         yield PushFinding("verdict", "it was not evaluated: the card says so")
     elif answer != "yes":
         said = {"no": "it did not work"}.get(str(answer), "whether it works cannot be told")
-        yield PushFinding("verdict", f"the card says that {said}")
+        yield PushFinding("verdict", f"by its evaluation, {said}")
     licences = records.environment.get("licences") or {}
     if unstated := [Path(path).name for path, licence in licences.items() if not licence]:
         yield PushFinding("licence", f"no licence is stated for {', '.join(unstated)}")

@@ -12,6 +12,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from tunesmith.core.numbers import limits_text, percent, signed
 from tunesmith.evaluation.comparison import TUNED
+from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.history import Document, Records
 
 PERPLEXITY = "perplexity"
@@ -123,7 +124,7 @@ def model_index(records: Records, datasets: Sequence[str]) -> list[dict[str, Any
 
 
 def _interval(check: Document, base: Document) -> dict[str, object]:
-    values = {"low": check.get("low"), "high": check.get("high"), "n": check.get("n")}
+    values = {"low": check.get("low"), "high": check.get("high"), "rows": check.get("n")}
     values["base"] = base.get("score")
     return {
         key: round(value, DIGITS) if isinstance(value, float) else value
@@ -133,10 +134,12 @@ def _interval(check: Document, base: Document) -> dict[str, object]:
 
 
 def _rows_name(records: Records) -> str:
-    """`rows.jsonl, held out`: files without their folders."""
-    paths = records.environment.get("data") or {}
-    names = ", ".join(Path(path).name for path in paths) or "rows"
-    return f"{names}, held out"
+    """`held.jsonl`, or `train.jsonl, held out`: files without their folders."""
+    data = records.config.get("data") or {}
+    if isinstance(data.get("eval"), str):
+        return Path(data["eval"]).name
+    names = ", ".join(Path(path).name for path in records.environment.get("data") or {})
+    return f"{names or 'rows'}, held out"
 
 
 def _kind_of(records: Records, name: str) -> str:
@@ -148,6 +151,17 @@ def _kind_of(records: Records, name: str) -> str:
         if isinstance(each, Mapping)
     }
     return str((named.get(name) or {}).get("kind") or name)
+
+
+def with_report_section(card: str) -> str:
+    """The card, with a line on the page that lies beside it, unless it has one."""
+    if f"]({REPORT})" in card:
+        return card
+    return (
+        f"{card.rstrip()}\n\n## Report\n\n[{REPORT}]({REPORT}) is the evaluation: every score, and "
+        "answers of base and adapter side by side. Download it and open it in a browser; it loads "
+        "nothing.\n"
+    )
 
 
 def table_lines(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
