@@ -233,6 +233,8 @@ def test_storage_has_it_complete_or_not_at_all(run, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         push(run, url)
     assert not system.exists(f"/bucket/adapters/one/{FILE}")
+    with pytest.raises(AdapterError, match=r"there is no \*\.safetensors in it"):
+        ts.pull_adapter(url, out=tmp_path / "into", progress=False)
     monkeypatch.setattr(type(system), "put_file", real)
     push(run, url, replace=True)
     found = ts.pull_adapter(url, out=tmp_path / "into", progress=False)
@@ -333,3 +335,16 @@ def test_the_command_asks_first_and_pushes_nothing_without_a_yes(run, tmp_path, 
     assert main([*words, "--yes", "--allow", "personal_data"]) == 0
     assert main(["adapters", "pull", str(tmp_path / "out"), "--out", str(tmp_path / "in")]) == 0
     assert "verified by SHA-256" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_whole_model_goes_and_comes_back_too(tmp_path):
+    train_run(config(tmp_path, method={"kind": "full"}, train={"steps": 1, "rows_per_step": 3}))
+    push(tmp_path / "run", tmp_path / "out", report=False)
+    found = ts.pull_adapter(str(tmp_path / "out"), out=tmp_path / "into", progress=False)
+    assert found.found.verified > 3
+    answers = [
+        str(ts.load(str(folder)).generate(["say 3"], max_new_tokens=6)[0])
+        for folder in (tmp_path / "run", tmp_path / "into")
+    ]
+    assert answers[0] == answers[1]

@@ -23,7 +23,7 @@ from tunesmith.models.names import may_be_on_hub
 
 Contents = Mapping[str, Path | bytes]  # each file by its name: where it lies, or what it holds
 LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN to a token"
-MODEL_CONFIG = "config.json"
+CONFIGS = (CONFIG, "config.json")  # of an adapter, of a whole model
 _SHOWN_REASON = 200
 
 
@@ -74,7 +74,7 @@ class FolderPlace:
     def push(self, contents: Contents, settings: PushSettings) -> str:
         """Write all of it at once; a folder that holds something else is never replaced."""
         folder = Path(self.name)
-        is_ours = (folder / FILE).is_file() or (folder / CONFIG).is_file()
+        is_ours = any((folder / name).is_file() for name in (FILE, *CONFIGS))
         if not (settings.replace and is_ours):
             _require_new(folder, is_ours=is_ours)
 
@@ -122,6 +122,11 @@ def _some(names: Sequence[str], place: str) -> Sequence[str]:
     return names
 
 
+def _order(name: str) -> int:
+    """A config comes first, so that what was cut off is known for ours; the record comes last."""
+    return -1 if name in CONFIGS else int(name == FILE)
+
+
 @dataclass(frozen=True, slots=True)
 class StoragePlace:
     """Object storage: s3://bucket/name, and what else fsspec knows."""
@@ -134,7 +139,7 @@ class StoragePlace:
         system, path = open_storage(self.name)
         with reported(self.name, "written"):
             there = sizes_below(system, path)
-            if there and not (settings.replace and {FILE, CONFIG} & there.keys()):
+            if there and not (settings.replace and {FILE, *CONFIGS} & there.keys()):
                 raise StorageError(
                     f"{self.name} holds files already.",
                     remedy="--replace puts an adapter in place of an earlier one; or name another "
@@ -143,7 +148,7 @@ class StoragePlace:
                 )
             if FILE in there:
                 system.rm_file(f"{path}/{FILE}")
-            for name in sorted(contents, key=FILE.__eq__):
+            for name in sorted(contents, key=_order):
                 content = contents[name]
                 if isinstance(content, bytes):
                     system.pipe_file(f"{path}/{name}", content)

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.adapters.folder import (
-    CONFIG,
     FILE,
     INDEX,
     NOTE_HASHES,
-    TENSORS,
     is_note,
     read_own,
     recorded_files,
@@ -21,12 +19,12 @@ from tunesmith.core.errors import AdapterError
 from tunesmith.core.files import sha256_of
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
-from tunesmith.exports.places import MODEL_CONFIG, Place
+from tunesmith.exports.places import CONFIGS, Place
 from tunesmith.models.cache import cache_root
 from tunesmith.models.hashes import TOKENIZER_FILES
 
 # What is fetched of an adapter without a record: no file that could hold code.
-KNOWN = (CONFIG, MODEL_CONFIG, TENSORS, INDEX, "*.safetensors", *TOKENIZER_FILES)
+KNOWN = (*CONFIGS, "*.safetensors", INDEX, *TOKENIZER_FILES)
 SHOWN_HASH = 12
 FETCH_AGAIN = "Fetch it again; if that is no different, ask whoever pushed it."
 
@@ -90,11 +88,12 @@ def _wanted(
     """The files to fetch: those of the record; without one those that are known, and notes."""
     if recorded is None:
         found = [name for name in names if is_note(name) or _is_any(name, KNOWN)]
-        if not {CONFIG, MODEL_CONFIG} & set(found):
-            raise AdapterError(
-                f"{place.name} holds no adapter: there is no {CONFIG} in it.",
-                remedy="Name what `tunesmith adapters push` reported.",
-            )
+        for wanted in (CONFIGS, ("*.safetensors",)):
+            if not any(_is_any(name, wanted) for name in found):
+                raise AdapterError(
+                    f"{place.name} holds no adapter: there is no {wanted[0]} in it.",
+                    remedy="Name what `tunesmith adapters push` reported.",
+                )
         return found
     if strange := [name for name in recorded if Path(name).name != name or name == FILE]:
         raise AdapterError(

@@ -38,7 +38,6 @@ from tunesmith.runs.locate import RUNS, find_adapter
 SECRETS = "secrets"
 STOPPING = (PERSONAL_DATA, SECRETS)  # codes of what must be allowed by name
 KEYS = "keys or tokens"  # the kind of personal data that is none
-MAX_SCANNED = 2_000_000  # characters of a text that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,18 +223,20 @@ def _found_in_texts(
     contents: Contents, records: Records | None, *, page: str | None
 ) -> Iterator[PushFinding]:
     """The same of texts that go: the card, its own files, and what the page shows."""
-    texts = {name: _text(contents[name]) for name in (CARD, CONFIG) if name in contents}
     own = json.loads(_text(contents[FILE]))
-    texts[FILE] = "\n".join(
-        _strings([own.get("system"), own.get("template_options"), own.get("base")])
-    )
-    if page is not None and records is not None:
-        shown = "\n".join(_strings([*records.answers, *records.notices]))
-        texts[REPORT] = f"{records.config_text}\n{shown}"
-    for name, text in texts.items():
-        for kind, found in find_personal_data(text[:MAX_SCANNED]):
+    texts: dict[str, object] = {
+        **{name: _text(contents[name]) for name in (CARD, CONFIG) if name in contents},
+        FILE: [own.get("system"), own.get("template_options"), own.get("base")],
+    }
+    if page is not None and records is not None:  # the page itself is full of drawings' digits
+        texts[REPORT] = [records.config_text, *records.answers, *records.notices]
+    for name, shown in texts.items():
+        found: dict[str, str] = {}
+        for text in _strings(shown):
+            found = {**dict(find_personal_data(text)), **found}
+        for kind, first in found.items():
             code = SECRETS if kind == KEYS else PERSONAL_DATA
-            yield PushFinding(code, f"{name}: {kind}, such as {masked(found)}", stops=True)
+            yield PushFinding(code, f"{name}: {kind}, such as {masked(first)}", stops=True)
 
 
 def _text(content: Path | bytes) -> str:
