@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from tunesmith.api.distill import distill
     from tunesmith.api.evaluate import Evaluation, evaluate
     from tunesmith.api.export import export
+    from tunesmith.api.hub import pull_adapter, push_adapter
     from tunesmith.api.load import Dialogue, Model, chat, load
     from tunesmith.api.merge import conflicts, merge
     from tunesmith.api.rag import rag
+    from tunesmith.api.reproduce import Reproduction, reproduce
     from tunesmith.api.runs import list_runs, show_run, write_report
     from tunesmith.api.settings import IA3, Full, LoRA, Prompt, PTuning, QLoRA, checks
     from tunesmith.api.setup import demo, doctor, init
@@ -66,9 +68,11 @@ _FILES = {
     "api.distill": ("distill",),
     "api.evaluate": ("Evaluation", "evaluate"),
     "api.export": ("export",),
+    "api.hub": ("pull_adapter", "push_adapter"),
     "api.load": ("Dialogue", "Model", "chat", "load"),
     "api.merge": ("conflicts", "merge"),
     "api.rag": ("rag",),
+    "api.reproduce": ("Reproduction", "reproduce"),
     "api.runs": ("list_runs", "show_run", "write_report"),
     "api.settings": ("Full", "IA3", "LoRA", "PTuning", "Prompt", "QLoRA", "checks"),
     "api.setup": ("demo", "doctor", "init"),
@@ -111,6 +115,7 @@ __all__ = [
     "Prompt",
     "QLoRA",
     "RagError",
+    "Reproduction",
     "Run",
     "RunConfig",
     "RunError",
@@ -139,7 +144,10 @@ __all__ = [
     "merge",
     "open_run",
     "pull",
+    "pull_adapter",
+    "push_adapter",
     "rag",
+    "reproduce",
     "serve",
     "show",
     "show_adapter",

@@ -11,6 +11,7 @@ from tunesmith.models.hub_bases import hub_bases
 ENGLISH = {
     "adapters.card": "a README that travels with an adapter, and is English",
     "runs.card": "the same of a run",
+    "runs.card_results": "the same of its evaluation",
     "setup.draft_config": "a config file and its comments, which are English",
     "setup.demo": "the goal in such a file",
     "setup.persona": "system prompts that are proposed in such a file",
@@ -49,6 +50,7 @@ ENGLISH = {
     "cli.rag": "help, which is English",
     "config.checks": "help, which is English",
     "setup.doctor": "a field of /proc",
+    "runs.lock": "a field of /proc",
 }
 # What goes to programs over HTTP, as JSON, and to a server's log: English in any language.
 OVER_HTTP = (

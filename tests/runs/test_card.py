@@ -22,6 +22,7 @@ SECTIONS = (
     "Method and settings",
     "Base",
     "Data",
+    "What it must not be used for",
     "Limits",
     "How to use it",
 )
@@ -59,6 +60,28 @@ def test_nothing_of_this_machine_is_in_it(trained, tmp_path):
     text = (trained / "adapter" / "README.md").read_text()
     assert str(tmp_path) not in text
     assert "/" not in re.sub(r"https?://\S+", "", "".join(re.findall(r"^- base: .*$", text, re.M)))
+
+
+def test_scores_are_in_the_head_and_what_it_is_not_for_follows_from_the_evidence(trained):
+    folder = RunFolder(trained)
+    evaluation = json.loads(folder.evaluation.read_text())
+    check = {"score": 0.81234, "low": 0.7, "high": 0.9, "n": 40}
+    evaluation["arms"]["tuned"]["checks"]["exact"].update(check)
+    evaluation["verdict"]["answer"] = "no"
+    probe = {"probe": "arithmetic", "measure": "accuracy", "outcome": "forgotten"}
+    change = {"difference": -0.1, "low": -0.2, "high": -0.05, "margin": 0.02}
+    evaluation["forgetting"] = [{**probe, **change}]
+    folder.evaluation.write_text(json.dumps(evaluation))
+    notice = {"event": "notice", "code": "personal_data", "message": "phone numbers (2 rows)"}
+    with folder.events.open("a") as file:
+        file.write(json.dumps(notice) + "\n")
+    card = ModelCard(run_card(folder, read_origin(trained / "adapter")))
+    (result,) = card.data.eval_results
+    assert (result.metric_name, result.metric_value) == ("exact", 0.8123)
+    assert {**result.metric_args, "base": 0} == {"low": 0.7, "high": 0.9, "rows": 40, "base": 0}
+    assert "Found in the rows: phone numbers (2 rows)." in card.text
+    for text in ("Its own purpose", "it did not work", "forgot of its base: arithmetic", "keys"):
+        assert text in card.text
 
 
 def test_a_base_of_the_hub_is_named_with_its_licence(tmp_path, named_base):  # noqa: F811

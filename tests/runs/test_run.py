@@ -61,6 +61,7 @@ def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
         "answers.jsonl",
         "config.yaml",
         "environment.json",
+        "lock.json",
         "plan.json",
         "metrics.jsonl",
         "events.jsonl",

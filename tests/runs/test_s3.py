@@ -1,12 +1,13 @@
-"""An S3-compatible server: rows are read from it, and a run is resumed from its mirror there."""
+"""An S3-compatible server: rows, a run's mirror, and an adapter that is pushed and pulled."""
 
 import shutil
 import urllib.request
 
 import pytest
 
+import tunesmith as ts
 from tests.runs.tiny import config, rows_file
-from tunesmith.core.errors import RunError, StorageError
+from tunesmith.core.errors import AdapterError, RunError, StorageError
 from tunesmith.core.progress import SILENT
 from tunesmith.core.remote import copied
 from tunesmith.data.read import scan
@@ -81,3 +82,31 @@ def test_a_run_over_rows_there_is_resumed_from_its_mirror_in_the_same_bytes(buck
         ours, theirs = (tmp_path / run / "adapter" / name for run in ("run", "whole"))
         assert ours.read_bytes() == theirs.read_bytes()
         assert bucket.cat_file(f"bucket/runs/x/adapter/{name}") == theirs.read_bytes()
+
+
+def test_an_adapter_that_was_pushed_there_gives_the_same_answers_on_a_clean_cache(
+    bucket, tmp_path, monkeypatch
+):
+    train_run(config(tmp_path, train={"steps": 2, "rows_per_step": 3, "lr": 0.01}))
+    url = "s3://bucket/adapters/numbers"
+    ts.push_adapter(tmp_path / "run", url, progress=False)
+    with pytest.raises(StorageError, match="holds files already"):
+        ts.push_adapter(tmp_path / "run", url, progress=False)
+    ts.push_adapter(tmp_path / "run", url, replace=True, progress=False)
+
+    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "clean"))
+    found = ts.pull_adapter(url, progress=False)
+    base = str(tmp_path / "base")
+    assert ts.verify(found.folder, model=base, progress=False).is_good
+    prompts = ["say 3", "say 8"]
+    answers = [
+        ts.load(base, adapters={"a": folder}).generate(prompts, adapter="a", max_new_tokens=6)
+        for folder in (tmp_path / "run", found.folder)
+    ]
+    first, second = ([str(answer) for answer in each] for each in answers)
+    assert first == second
+
+    weights = "bucket/adapters/numbers/adapter_model.safetensors"
+    bucket.pipe_file(weights, bucket.cat_file(weights)[:-1] + b"?")
+    with pytest.raises(AdapterError, match="not as it was pushed"):
+        ts.pull_adapter(url, progress=False)

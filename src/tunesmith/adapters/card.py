@@ -18,12 +18,13 @@ def card_text(
     library: Literal["peft", "transformers"] = "peft",
     relation: Relation = "adapter",
     more: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    results: Sequence[Mapping[str, object]] = (),
 ) -> str:
     """``text`` after a head in the model card format of the Hugging Face hub.
 
     ``base`` is in it where it is a hub id, as the format allows nothing else; ``relation`` is what
     this is to its base. ``more`` are further keys: `language` (ISO 639 codes), `datasets` (ids of
-    the hub), `tags`.
+    the hub), `tags`; ``results`` its `model-index`, what it scored.
     """
     named = base if base and is_hub_id(base) else None
     head = {
@@ -33,6 +34,7 @@ def card_text(
         "pipeline_tag": "text-generation",
         **{key: list(values) for key, values in more.items()},
         "tags": ["tunesmith", *more.get("tags", ())],
+        "model-index": [dict(each) for each in results],
     }
     written = {key: value for key, value in head.items() if value}
     dumped = yaml.safe_dump(written, sort_keys=False, allow_unicode=True)

@@ -157,6 +157,12 @@ def _write_own(folder: Path, values: Mapping[str, object]) -> None:
 
 # Notes for people may be added or changed: nothing reads them.
 NOTES = ("*.md", "LICENSE*", "LICENCE*", "NOTICE*", ".*")
+NOTE_HASHES = "notes"  # the key of their SHA-256 in what was pushed, where they must arrive whole
+
+
+def is_note(name: str) -> bool:
+    """Whether a file is a note for people, and none of the system's hidden ones."""
+    return not name.startswith(".") and any(fnmatch.fnmatchcase(name, each) for each in NOTES)
 
 
 def recordable(folder: Path) -> list[Path]:

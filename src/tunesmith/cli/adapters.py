@@ -1,12 +1,17 @@
-"""`tunesmith adapters`: which there are, does one fit, what clashes, combine, hand over."""
+"""`tunesmith adapters`: list, verify, what clashes, combine, hand over, push and pull."""
 
 import functools
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from tunesmith.cli.command import Root, calls, numbers_of
+import tunesmith
+from tunesmith.api.show import Outcome
+from tunesmith.cli.command import Root, calls, command, messages, numbers_of
+from tunesmith.core.errors import TunesmithError
+from tunesmith.core.language import localized
 
 ROWS, MAX_DROP = 100, 10.0
 RUNS = Path("runs")
@@ -211,3 +216,100 @@ def verify(
     """Is it as it was written, and does it fit its base: weights, tokenizer and config, layers and
     their widths, finite values? 1 if not.
     """
+
+
+Repo = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="OWNER/NAME of the Hugging Face hub, a folder, or s3://BUCKET/NAME."
+    ),
+]
+
+
+@app.command("push")
+@command
+def push(  # noqa: PLR0913  # one parameter for each flag
+    adapter: Named,
+    repo: Repo,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show files, bytes, card and findings; push nothing.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before it is pushed.")
+    ] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="A repository that everyone sees; private otherwise.")
+    ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="In place of an earlier adapter in a folder or in storage."),
+    ] = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CODE",
+            help="personal_data or secrets: push it although this was found. Repeatable.",
+        ),
+    ] = None,
+    report: Annotated[
+        bool,
+        typer.Option("--report/--no-report", help="The page goes too; it shows held-out rows."),
+    ] = True,
+    root: Root = RUNS,
+) -> Outcome:
+    """Put an adapter, its card and its report where others find them: hub, folder or storage.
+
+    First it shows all that would go, then it asks; --yes answers. A hub's token is what HF_TOKEN or
+    `hf auth login` gives, and is kept nowhere else.
+    """
+    ready = functools.partial(
+        tunesmith.push_adapter,
+        adapter,
+        repo,
+        public=public,
+        replace=replace,
+        allow=allow or (),
+        report=report,
+        root=root,
+        progress=True,
+    )
+    if dry_run:
+        return ready(dry_run=True)
+    if not yes:
+        shown = ready(dry_run=True)
+        shown.show(messages())
+        if shown.is_good:
+            _require_yes(repo)
+    return ready()
+
+
+def _require_yes(repo: str) -> None:
+    """Ask in a terminal; raise TunesmithError unless the answer is yes."""
+    if not sys.stdin.isatty():
+        raise TunesmithError(
+            f"Nothing was pushed: whether all of this may go to {repo} was not answered.",
+            remedy="Give --yes to push it, or --dry-run to look only.",
+            code="unconfirmed",
+        )
+    if not typer.confirm(localized(f"Push all of this to {repo}?"), err=True):
+        raise TunesmithError("Nothing was pushed.", code="unconfirmed")
+
+
+@app.command("pull")
+@calls("pull_adapter")
+def pull(
+    repo: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="As it was pushed: OWNER/NAME, a folder, or a URL."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            readable=False,
+            show_default=False,
+            help="A new folder; one in the cache unless given.",
+        ),
+    ] = None,
+) -> None:
+    """Fetch an adapter that was pushed, and verify the SHA-256 of each of its files."""

@@ -12,7 +12,7 @@ from tunesmith.cli import adapters, data, rag, runs, setup
 from tunesmith.cli.chat import chat
 from tunesmith.cli.command import CONTEXT, refuse, say, words_given
 from tunesmith.cli.compare import compare
-from tunesmith.cli.runs import report
+from tunesmith.cli.runs import report, reproduce
 from tunesmith.cli.serve import serve
 from tunesmith.cli.setup import demo, doctor, init, methods
 from tunesmith.cli.train import evaluate, train
@@ -43,6 +43,7 @@ app.command(
     "evaluate", options_metavar="TARGET [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
 )(evaluate)
 app.command("report")(report)
+app.command("reproduce")(reproduce)
 app.command("chat")(chat)
 app.command("serve")(serve)
 app.add_typer(adapters.app, name="adapters")

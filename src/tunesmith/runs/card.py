@@ -5,7 +5,7 @@ of this machine travels with the adapter.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tunesmith.adapters.folder import (
 )
 from tunesmith.config import DataSettings
 from tunesmith.core import files
-from tunesmith.core.numbers import limits_text, percent, pluralize, signed
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.remote import is_remote
 from tunesmith.data.inputs import record_path
 from tunesmith.data.rows import HUB
@@ -31,12 +31,19 @@ from tunesmith.methods import table
 from tunesmith.models.catalog import find_entry
 from tunesmith.models.names import known_folder
 from tunesmith.models.whole_classes import WHOLE_CLASSES
+from tunesmith.runs.card_results import (
+    forgetting_section,
+    model_index,
+    not_for_section,
+    personal_data,
+    result_section,
+    table_lines,
+)
 from tunesmith.runs.folder import RunFolder
-from tunesmith.runs.history import Document, Records, read_records
+from tunesmith.runs.history import Records, read_records
 
 MIN_LANGUAGE = 0.1  # share of the recognized rows with which a language is named
 SHOWN_HASH = 16  # letters of a hash of data; a base's is given whole
-PERPLEXITY = "perplexity"
 
 
 def update_card(folder: RunFolder) -> None:
@@ -54,11 +61,12 @@ def run_card(folder: RunFolder, origin: Origin) -> str:
     datasets = [path.removeprefix(HUB) for path in _data(records) if path.startswith(HUB)]
     sections = (
         _purpose(records, origin, is_adapter=is_adapter),
-        _result(records.evaluation),
-        _forgetting(records.evaluation),
+        result_section(records.evaluation),
+        forgetting_section(records.evaluation),
         _method(records),
         _base(records, origin),
         _rows(records),
+        not_for_section(records, _languages(records)),
         _limits(records),
         _use(folder, origin, is_adapter=is_adapter),
         *([system_section(origin.system).strip()] if origin.system else []),
@@ -70,6 +78,7 @@ def run_card(folder: RunFolder, origin: Origin) -> str:
         library="peft" if is_adapter else "transformers",
         relation="adapter" if is_adapter else "finetune",
         more={"language": _languages(records), "datasets": datasets, "tags": [origin.kind]},
+        results=model_index(records, datasets),
     )
 
 
@@ -117,47 +126,6 @@ def _purpose(records: Records, origin: Origin, *, is_adapter: bool) -> str:
         f"# {title}\n\n{what} {origin.published}, made with Tunesmith {__version__}.\n\n"
         f"## Purpose\n\n{goal or 'No goal was stated.'}"
     )
-
-
-def _result(evaluation: Document) -> str:
-    """The verdict, and every check's score in every arm with its interval."""
-    verdict, arms = evaluation.get("verdict") or {}, evaluation.get("arms") or {}
-    if not verdict:
-        return "## Result\n\nNot evaluated: whether it does what it is for was not measured."
-    lines = ["## Result", "", f"**Did it work?** {verdict.get('text', '')}"]
-    checks = list(dict.fromkeys(name for arm in arms.values() for name in arm["checks"]))
-    if checks:
-        cells = [
-            [name, *(_score(arm["checks"].get(name)) for arm in arms.values())] for name in checks
-        ]
-        lines += ["", *_table(["check", *arms], cells)]
-        lines += ["", "Scores on held-out rows, with 95 % intervals."]
-    return "\n".join(lines)
-
-
-def _score(check: Document | None) -> str:
-    if not check or check.get("score") is None:
-        return "-"
-    interval = ""
-    if check.get("low") is not None and check.get("high") is not None:
-        interval = f" ({limits_text(check['low'], check['high'])})"
-    return f"{percent(check['score'])}{interval}"
-
-
-def _forgetting(evaluation: Document) -> str:
-    """Each probe's change against the base, and what is allowed."""
-    findings = evaluation.get("forgetting")
-    if not findings:
-        return "## What it forgot\n\nNot measured."
-    cells = []
-    for each in findings:
-        unit = "%" if each["measure"] == PERPLEXITY else "points"
-        change, low, high = (signed(100 * each[key]) for key in ("difference", "low", "high"))
-        changed = f"{change} {unit} ({low} to {high})"
-        allowed = f"{100 * each['margin']:g} {unit}"
-        cells.append([each["probe"], each["measure"], changed, allowed, each["outcome"]])
-    head = ["probe", "measure", "change (95 % interval)", "allowed", "outcome"]
-    return "\n".join(["## What it forgot", "", *_table(head, cells)])
 
 
 def _method(records: Records) -> str:
@@ -240,7 +208,7 @@ def _rows(records: Records) -> str:
             name = file if file.startswith(HUB) else Path(file).name
             shown = f"`{digest[:SHOWN_HASH]}`" if digest else "-"
             cells.append([name, shown, licences.get(path) or "not stated"])
-    lines = ["## Data", "", *_table(["file", "SHA-256 begins", "licence"], cells)]
+    lines = ["## Data", "", *table_lines(["file", "SHA-256 begins", "licence"], cells)]
     if counts := records.environment.get("rows"):
         trained = pluralize(counts["train"], "row")
         supervised = pluralize(counts["supervised_tokens"], "supervised token")
@@ -250,6 +218,8 @@ def _rows(records: Records) -> str:
         terms = teacher.get("terms") or "not stated"
         wrote = f"The answers in {Path(path).name} were written by {teacher.get('model')}"
         lines += ["", f"{wrote} at {teacher.get('endpoint')}. Terms of its outputs: {terms}."]
+    if found := personal_data(records):
+        lines += ["", f"Found in the rows: {'; '.join(found)}."]
     return "\n".join(lines)
 
 
@@ -319,9 +289,3 @@ def _in_transformers(auto: str) -> Iterator[str]:
     yield from ("```python", f"from transformers import {auto}, AutoTokenizer", "")
     yield f'model = {auto}.from_pretrained("FOLDER", dtype="auto")'
     yield from ('tokenizer = AutoTokenizer.from_pretrained("FOLDER")', "```")
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    """A table in Markdown; a bar in a cell would end it."""
-    for cells in (head, ["---"] * len(head), *rows):
-        yield f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in cells)} |"

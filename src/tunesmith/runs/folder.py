@@ -55,6 +55,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.yaml"
         self.environment = path / "environment.json"
+        self.lock = path / "lock.json"
         self.plan = path / "plan.json"
         self.metrics = path / "metrics.jsonl"
         self.events = path / "events.jsonl"

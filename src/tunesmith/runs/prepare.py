@@ -23,6 +23,8 @@ from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
 from tunesmith.runs import result
 from tunesmith.runs.alike import require_alike
+from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.lock import lock_of, write_lock
 from tunesmith.runs.retention import retention_of
 from tunesmith.runs.rows import load_rows_for, report_rows
 from tunesmith.runs.started import StartedRun, with_length
@@ -106,7 +108,7 @@ def prepare(
     run = with_length(run, rows)
     config = run.config
     if is_first():
-        result.write_environment(run.folder.environment, loaded.base, config, rows)
+        _record_origin(run.folder, config, loaded, rows)
     evaluator = in_turn(
         lambda: Evaluator(
             base,
@@ -133,6 +135,13 @@ def prepare(
     if config.train.load_balance:
         require_trained_routers(job)
     return PreparedRun(run, loaded, evaluator, job)
+
+
+def _record_origin(folder: RunFolder, config: RunConfig, loaded: LoadedBase, rows: RunRows) -> None:
+    """Write what the run starts from, and the lock: what of that its bytes depend on."""
+    base = loaded.base
+    result.write_environment(folder.environment, base, config, rows)
+    write_lock(folder, lock_of(config, base.folder, device=base.device, dtype=base.dtype))
 
 
 def build_optimizer(prepared: PreparedRun) -> torch.optim.Optimizer:

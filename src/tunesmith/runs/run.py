@@ -34,11 +34,15 @@ from tunesmith.training.checkpoint import State
 from tunesmith.training.events import BestCheckpoint, ScaledDown
 from tunesmith.training.job import Member
 from tunesmith.training.loop import held_out_loss, train
+from tunesmith.training.steps import Plan
 
 
-def train_run(config: RunConfig, *, progress: Progress = SILENT) -> RunSummary:
+def train_run(
+    config: RunConfig, *, plan: Plan | None = None, progress: Progress = SILENT
+) -> RunSummary:
     """Run a new training; raises RunError where its folder holds another run.
 
+    ``plan``: of a run that is repeated, so that nothing is measured that decides arithmetic.
     What is refused before a base is loaded writes nothing. Cancelled in training or after it, the
     run ends as `stopped`; before its first step Cancelled is raised. Either way it can be resumed.
     Ranks that torchrun started once more resume what they had begun.
@@ -47,6 +51,8 @@ def train_run(config: RunConfig, *, progress: Progress = SILENT) -> RunSummary:
         return resume_run(begun, progress=progress)
     config = by_first(lambda: _created(config))
     folder = RunFolder(Path(str(config.out)))
+    if plan is not None:
+        folder.write_plan(plan)
     with alone(folder.path):
         try:
             return _run(config, folder, progress)

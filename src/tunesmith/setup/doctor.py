@@ -11,6 +11,7 @@ import torch
 
 from tunesmith import SPIN_COUNT, __version__, torch_came_first
 from tunesmith.core.progress import usable_cores
+from tunesmith.engine.device import cpuinfo
 from tunesmith.engine.memory import available_bytes
 from tunesmith.models.cache import cache_root, folder_bytes
 from tunesmith.models.catalog import list_models
@@ -29,7 +30,7 @@ def examine() -> dict[str, object]:
     """Processor, number format, memory, GPUs, cache and versions, as a JSON document."""
     device = detect_device()
     dtype, reason = detect_dtype("auto", device)
-    processor = _cpuinfo()
+    processor = cpuinfo()
     flags = (processor.get("flags") or processor.get("Features") or "").split()
     return {
         "platform": platform.platform(),
@@ -84,16 +85,6 @@ def _cache() -> dict[str, object]:
         "bytes": folder_bytes(root) if root.is_dir() else 0,
         "models": [model.name for model in list_models() if model.cached],
     }
-
-
-def _cpuinfo() -> dict[str, str]:
-    """The first processor's lines of Linux' /proc/cpuinfo; empty elsewhere."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _total_memory() -> int | None:
