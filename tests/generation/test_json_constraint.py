@@ -108,7 +108,7 @@ TOOLS = {
     "weather": {**WEATHER, "required": ["city", "days"], "additionalProperties": False},
     "stop": {"type": "object", "properties": {}, "additionalProperties": False},
 }
-FORMS = ("qwen2_5", "qwen3", "qwq", "llama3_1", "mistral_nemo", "ministral3", "granite4", "gpt_oss")
+FORMS = ("qwen3", "qwq", "llama3_1", "mistral_nemo", "ministral3", "gpt_oss")
 
 
 @pytest.mark.parametrize("name", [*FORMS, "apertus"])
@@ -138,7 +138,8 @@ def test_calls_as_a_template_writes_them_are_followed():
     """What the template writes of a call is what the grammar lets the model write."""
     tokenizer = FAMILIES["mistral_nemo"].tokenizer
     form = study_calls(tokenizer, study(tokenizer).tools)
-    text = '[TOOL_CALLS][{"name": "weather", "arguments": {"city": "Oslo", "days": 23}, "id": "abc123XYZ"}]'
+    call = '{"name": "weather", "arguments": {"city": "Oslo", "days": 23}, "id": "abc123XYZ"}'
+    text = f"[TOOL_CALLS][{call}]"
     assert form.read(text) == [ToolCall("weather", {"city": "Oslo", "days": 23})]
     constraint = JsonGrammars([tokenizer.eos_token_id]).calls(tokenizer, form, TOOLS)
     for token in tokenizer.encode(text, add_special_tokens=False):

@@ -4,7 +4,14 @@ import pytest
 import torch
 from transformers import generation as theirs
 
-from tunesmith.generation.sampling import UNITS, Penalties, Sampling, choose, draw_each, generator_of
+from tunesmith.generation.sampling import (
+    UNITS,
+    Penalties,
+    Sampling,
+    choose,
+    draw_each,
+    generator_of,
+)
 
 SCORES = torch.tensor([[0.0, 2.0, 1.0, -torch.inf, 3.0], [5.0, 0.0, 0.0, 0.0, -1.0]])
 

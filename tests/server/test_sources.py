@@ -15,7 +15,7 @@ from tunesmith.conversation.documents import Documents
 from tunesmith.generation.sampling import Sampling
 from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.prompt import CitedSource
-from tunesmith.server.cited_chats import annotations
+from tunesmith.server.documents import chat_annotations
 
 QUESTION = "Who painted the amber room?"
 
@@ -101,7 +101,7 @@ def test_too_little_is_refused_without_a_model(place, monkeypatch):
 
 def test_citations_have_their_places():
     sources = [CitedSource(1, "a.txt", "x"), CitedSource(2, "b.pdf, page 3", "y")]
-    found = annotations("One [1]. Two [2, 7].", sources)
+    found = chat_annotations("One [1]. Two [2, 7].", sources)
     cited = [each["url_citation"] for each in found]
     assert [(c["start_index"], c["end_index"], c["title"]) for c in cited] == [
         (4, 7, "a.txt"),

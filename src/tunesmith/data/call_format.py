@@ -110,9 +110,7 @@ def _parts(said: str, call: ToolCall) -> tuple[str, str, str] | None:
     return None
 
 
-def _between(
-    two: str | None, opening: str, middle: str, closing: str
-) -> tuple[str, ...] | None:
+def _between(two: str | None, opening: str, middle: str, closing: str) -> tuple[str, ...] | None:
     """What is between two calls; None where both are not written, or in another form."""
     first, found, rest = (two or "").partition(OTHER.name)
     before, after = _parts(first, CALL), _parts(found + rest, OTHER)

@@ -82,7 +82,8 @@ def _dialect_of_calls(tokenizer: Tokenizer) -> TemplateDialect | None:
     ]
     chats = ([ASKING, CALLING], [ASKING, CALLING, RESULT])
     texts = {
-        each: [rendered(tokenizer, given(chat, dialect=each)) for chat in chats] for each in dialects
+        each: [rendered(tokenizer, given(chat, dialect=each)) for chat in chats]
+        for each in dialects
     }
     if all(alone is None for alone, _ in texts.values()):
         return TemplateDialect()

@@ -133,7 +133,7 @@ class AccessGate:
             return TunesmithError(
                 "A body must be JSON.",
                 remedy="Send Content-Type: application/json.",
-                code="wrong_type",
+                code="unsupported_media_type",
             )
         return None
 

@@ -2,8 +2,9 @@
 
 import logging
 import traceback
+from typing import Annotated, Literal
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
@@ -11,8 +12,8 @@ from starlette.exceptions import HTTPException
 from tunesmith import __version__
 from tunesmith.core.errors import AdapterError, TunesmithError
 from tunesmith.server.access import AccessGate, Keys
-from tunesmith.server.chats import chat
-from tunesmith.server.cited_chats import cited_chat
+from tunesmith.server.chats import ask_model, chat
+from tunesmith.server.cited_chats import ask_documents
 from tunesmith.server.completions import complete
 from tunesmith.server.documents import Document
 from tunesmith.server.embeddings import embed
@@ -25,8 +26,10 @@ from tunesmith.server.protocol import (
     LoadRequest,
     UnloadRequest,
 )
+from tunesmith.server.response_protocol import ResponseRequest
+from tunesmith.server.responses import MAX_ITEMS, PATH, input_items, respond
 from tunesmith.server.served import ServedModels
-from tunesmith.server.service import Service
+from tunesmith.server.service import Service, client_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +49,7 @@ def make_app(
     app.add_middleware(AccessGate, keys=keys, max_body_bytes=max_body_bytes)
     app.add_middleware(Counting, metrics=service.metrics)  # the outermost, which counts refusals
     _generation_routes(app, service)
+    _response_routes(app, service)
     _model_routes(app, served)
     _adapter_routes(app, served)
     _state_routes(app, service)
@@ -59,8 +63,8 @@ def _generation_routes(app: FastAPI, service: Service) -> None:
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request, body: ChatRequest) -> Response:
         """Answer a conversation."""
-        answer = cited_chat if served.asks_documents(body.model) else chat
-        return await answer(service, request, body)
+        ask = ask_documents if served.asks_documents(body.model) else ask_model
+        return await chat(await ask(service, request, body), body)
 
     @app.post("/v1/completions")
     async def completions(request: Request, body: CompletionRequest) -> Response:
@@ -73,6 +77,38 @@ def _generation_routes(app: FastAPI, service: Service) -> None:
     async def embeddings(body: EmbeddingRequest) -> Document:
         """Vectors of texts."""
         return await embed(served, body)
+
+
+def _response_routes(app: FastAPI, service: Service) -> None:
+    @app.post(PATH)
+    async def responses(request: Request, body: ResponseRequest) -> Response:
+        """Answer items of text and calls."""
+        return await respond(service, request, body)
+
+    @app.get(PATH + "/{response_id}")
+    async def show_response(request: Request, response_id: str) -> Document:
+        """A response that is kept."""
+        if request.query_params:
+            raise ApiError("A response that is kept is given whole, without any parameter.")
+        return service.stored.get(response_id, client_of(request)).document
+
+    @app.get(PATH + "/{response_id}/input_items")
+    async def show_items(
+        request: Request,
+        response_id: str,
+        limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 20,
+        order: Literal["asc", "desc"] = "desc",
+        after: str | None = None,
+    ) -> Document:
+        """What was said before a response that is kept."""
+        stored = service.stored.get(response_id, client_of(request))
+        return input_items(stored, limit=limit, order=order, after=after)
+
+    @app.delete(PATH + "/{response_id}")
+    async def forget_response(request: Request, response_id: str) -> Document:
+        """Forget a response."""
+        service.stored.forget(response_id, client_of(request))
+        return {"id": response_id, "object": "response", "deleted": True}
 
 
 def _model_routes(app: FastAPI, served: ServedModels) -> None:

@@ -11,6 +11,7 @@ from tunesmith.server.answers import Event, ServedAnswer
 from tunesmith.server.documents import (
     Document,
     Frame,
+    Usage,
     completion_choice,
     completion_frame,
     completion_scores,
@@ -63,6 +64,6 @@ class _TextPieces(Pieces):
             choice = {"index": number, "text": event.text, "logprobs": scores}
             yield self._frame.piece([{**choice, "finish_reason": reason}])
 
-    def usage(self, document: Document) -> Document:
+    def usage(self, usage: Usage) -> Document:
         """A piece without a choice."""
-        return self._frame.piece([], usage=document)
+        return self._frame.piece([], usage=usage.to_json())

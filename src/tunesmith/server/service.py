@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -15,12 +15,20 @@ from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.request import AnswerRequest, MadeToken
 from tunesmith.generation.running import Constraint
 from tunesmith.generation.sampling import Sampling
-from tunesmith.server.answers import AnswerStream, ClientLeft, Event, ServedAnswer, collect
-from tunesmith.server.documents import Document, event_of, usage_of
+from tunesmith.server.answers import (
+    AnswerStream,
+    ClientLeft,
+    Event,
+    FixedAnswer,
+    ServedAnswer,
+    collect,
+)
+from tunesmith.server.documents import Document, Usage, event_of, usage_of
 from tunesmith.server.errors import ApiError, document_of
 from tunesmith.server.metrics import Metrics, Watch
 from tunesmith.server.protocol import Generation
 from tunesmith.server.served import ServedModels
+from tunesmith.server.stored import StoredResponses
 
 CLIENT_LEFT = 499
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -33,6 +41,12 @@ class Service:
     served: ServedModels
     metrics: Metrics
     request_seconds: float | None
+    stored: StoredResponses = field(default_factory=StoredResponses)
+
+
+def client_of(request: Request) -> str:
+    """Whose API key a request has; "" where none is asked for."""
+    return str(getattr(request.state, "client", ""))
 
 
 class Asked:
@@ -46,8 +60,10 @@ class Asked:
         self.watch = Watch(service.metrics)
         tokenizer = service.served.shared.loaded.tokenizer(adapter)
         self.decode: Decode = lambda ids: decode(tokenizer, ids)
-        self.client = str(getattr(request.state, "client", ""))
-        self.answers = AnswerStream(service.served.thread, request.is_disconnected)
+        self.client = client_of(request)
+        self.answers: AnswerStream | FixedAnswer = AnswerStream(
+            service.served.thread, request.is_disconnected
+        )
         self.prompt_tokens = 0
         self.count = 0
         self._held = True
@@ -63,14 +79,19 @@ class Asked:
     ) -> None:
         """Ask for the answers of each prompt; raises what ``AnswerStream.submit`` raises.
 
-        AnswerStream to a prompt draw from the same seed, each from random numbers of its own.
+        Answers to a prompt draw from the same seed, each from random numbers of its own.
         """
+        penalties = body.penalties
+        if penalties is not None:
+            self.service.served.require_tokens(penalties.bias, "logit_bias")
         context = self.service.served.context
         sampling = Sampling(
             temperature=1.0 if body.temperature is None else body.temperature,
             top_p=1.0 if body.top_p is None else body.top_p,
             max_new_tokens=min(limit or context, context),
             stop=body.stops,
+            top_k=max(0, body.top_k or 0),
+            min_p=body.min_p or 0.0,
         )
         seed = secrets.randbits(31) if body.seed is None else body.seed
         requests = [
@@ -83,6 +104,7 @@ class Asked:
                 seconds=self.service.request_seconds,
                 top_scores=top_scores,
                 constraint=constrain and constrain(),
+                penalties=penalties,
             )
             for prompt in prompts
             for draw in range(body.n or 1)
@@ -92,7 +114,12 @@ class Asked:
         most = self.service.served.thread.scheduler.limits.waiting
         if self.count > most:
             raise ApiError(f"`n` asks for {self.count:,} at once, and at most {most:,} may be.")
+        assert isinstance(self.answers, AnswerStream)
         self.answers.submit(requests)
+
+    def answer(self, text: str) -> None:
+        """Give an answer that no model makes."""
+        self.answers, self.count = FixedAnswer(text), 1
 
     async def whole(self, make: Callable[[list[ServedAnswer]], Document]) -> Response:
         """All answers in one document."""
@@ -131,31 +158,42 @@ class Pieces:
         """What an event becomes; ``so_far`` holds it already."""
         raise NotImplementedError
 
-    def usage(self, document: Document) -> Document:
+    def usage(self, usage: Usage) -> Document:
         """The last one, which counts tokens."""
         raise NotImplementedError
+
+    def failure(self, error: TunesmithError) -> Document:
+        """What tells of an error in the middle; the status was sent before."""
+        return document_of(error)
+
+    def write(self, document: Document) -> str:
+        """A document as a server-sent event."""
+        return event_of(document)
+
+    closing = "data: [DONE]\n\n"
+    """What follows the last document of a stream without a fault."""
 
 
 async def _events(asked: Asked, pieces: Pieces, *, counts_usage: bool) -> AsyncIterator[str]:
     found = [ServedAnswer() for _ in range(asked.count)]
     try:
         for document in pieces.first(asked.count):
-            yield event_of(document)
+            yield pieces.write(document)
         async for number, event in asked.answers.events():
             if isinstance(event, MadeToken):
                 asked.watch.token()
             found[number].add(event)
             for document in pieces.next(number, event, found[number]):
-                yield event_of(document)
-    except TunesmithError as error:  # the status was sent before
-        yield event_of(document_of(error))
+                yield pieces.write(document)
+    except TunesmithError as error:
+        yield pieces.write(pieces.failure(error))
         return
     except ClientLeft:
         return
     asked.watch.end()
     if counts_usage:
-        yield event_of(pieces.usage(usage_of(asked.prompt_tokens, found).to_json()))
-    yield "data: [DONE]\n\n"
+        yield pieces.write(pieces.usage(usage_of(asked.prompt_tokens, found)))
+    yield pieces.closing
 
 
 class _EventStream(StreamingResponse):
