@@ -18,6 +18,7 @@ from tunesmith.server.completions import complete
 from tunesmith.server.documents import Document
 from tunesmith.server.embeddings import embed
 from tunesmith.server.errors import DOCUMENTED, ApiError, error_of_body, response_of
+from tunesmith.server.mcp_tools import add_tools
 from tunesmith.server.metrics import Counting, Metrics
 from tunesmith.server.protocol import (
     ChatRequest,
@@ -53,6 +54,7 @@ def make_app(
     _model_routes(app, served)
     _adapter_routes(app, served)
     _state_routes(app, service)
+    add_tools(app, service)
     _error_handlers(app)
     return app
 

@@ -49,6 +49,7 @@ TYPES = {
 STATUS_OF_CODE = {
     "unknown": 404,
     "no_response": 404,
+    "not_installed": 404,
     "not_allowed": 403,
     "in_use": 409,
     "busy": 429,

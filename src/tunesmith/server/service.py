@@ -121,19 +121,23 @@ class Asked:
         """Give an answer that no model makes."""
         self.answers, self.count = FixedAnswer(text), 1
 
+    async def collected(self) -> list[ServedAnswer]:
+        """All answers when they are complete; raises what ``AnswerStream.events`` raises."""
+        try:
+            found = await collect(self.answers, self.count)
+            if any(answer.tokens for answer in found):
+                self.watch.token()
+            self.watch.end()
+            return found
+        finally:
+            self.finish()
+
     async def whole(self, make: Callable[[list[ServedAnswer]], Document]) -> Response:
         """All answers in one document."""
         try:
-            found = await collect(self.answers, self.count)
-            for answer in found:
-                if answer.tokens:
-                    self.watch.token()
-            self.watch.end()
-            return JSONResponse(make(found))
+            return JSONResponse(make(await self.collected()))
         except ClientLeft:
             return Response(status_code=CLIENT_LEFT)
-        finally:
-            self.finish()
 
     def stream(self, pieces: "Pieces", *, counts_usage: bool) -> Response:
         """The answers as they are made."""
