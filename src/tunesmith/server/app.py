@@ -1,7 +1,10 @@
 """The routes of the server, and what becomes of their errors."""
 
+import asyncio
 import logging
 import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
 from fastapi import FastAPI, Query, Request
@@ -17,7 +20,7 @@ from tunesmith.server.cited_chats import ask_documents
 from tunesmith.server.completions import complete
 from tunesmith.server.documents import Document
 from tunesmith.server.embeddings import embed
-from tunesmith.server.errors import DOCUMENTED, ApiError, error_of_body, response_of
+from tunesmith.server.errors import DOCUMENTED, ApiError, error_of_body, response_of, status_of
 from tunesmith.server.mcp_tools import add_tools
 from tunesmith.server.metrics import Counting, Metrics
 from tunesmith.server.protocol import (
@@ -31,14 +34,20 @@ from tunesmith.server.response_protocol import ResponseRequest
 from tunesmith.server.responses import MAX_ITEMS, PATH, input_items, respond
 from tunesmith.server.served import ServedModels
 from tunesmith.server.service import Service, client_of
+from tunesmith.server.traces import Traced, Traces, span_of
 
 logger = logging.getLogger(__name__)
 
 
 def make_app(
-    served: ServedModels, *, keys: Keys, max_body_bytes: int, request_seconds: float | None
+    served: ServedModels,
+    *,
+    keys: Keys,
+    max_body_bytes: int,
+    request_seconds: float | None,
+    traces: Traces | None = None,
 ) -> FastAPI:
-    """The application; whoever runs it closes ``served``."""
+    """The application; whoever runs it closes ``served``, and it closes ``traces``."""
     app = FastAPI(
         title="Tunesmith",
         version=__version__,
@@ -47,6 +56,8 @@ def make_app(
         responses=DOCUMENTED,
     )
     service = Service(served, Metrics(served), request_seconds)
+    if traces is not None:
+        app.add_middleware(Traced, traces=traces)
     app.add_middleware(AccessGate, keys=keys, max_body_bytes=max_body_bytes)
     app.add_middleware(Counting, metrics=service.metrics)  # the outermost, which counts refusals
     _generation_routes(app, service)
@@ -54,7 +65,16 @@ def make_app(
     _model_routes(app, served)
     _adapter_routes(app, served)
     _state_routes(app, service)
-    add_tools(app, service)
+    tools = add_tools(app, service)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with tools():
+            yield
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
+
+    app.router.lifespan_context = lifespan
     _error_handlers(app)
     return app
 
@@ -76,9 +96,13 @@ def _generation_routes(app: FastAPI, service: Service) -> None:
         return await complete(service, request, body)
 
     @app.post("/v1/embeddings")
-    async def embeddings(body: EmbeddingRequest) -> Document:
+    async def embeddings(request: Request, body: EmbeddingRequest) -> Document:
         """Vectors of texts."""
-        return await embed(served, body)
+        found = await embed(served, body)
+        span = span_of(request.state)
+        span.model(body.model)
+        span.read(found["usage"]["prompt_tokens"])
+        return found
 
 
 def _response_routes(app: FastAPI, service: Service) -> None:
@@ -176,14 +200,15 @@ def _state_routes(app: FastAPI, service: Service) -> None:
 
 def _error_handlers(app: FastAPI) -> None:
     @app.exception_handler(TunesmithError)
-    async def refused(_: Request, error: TunesmithError) -> JSONResponse:
+    async def refused(request: Request, error: TunesmithError) -> JSONResponse:
         """A refusal in OpenAI's shape."""
+        span_of(request.state).fail(error, status_of(error))
         return response_of(error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         """A body that is not as it should be."""
-        return response_of(error_of_body(request.url.path, error.errors()))
+        return await refused(request, error_of_body(request.url.path, error.errors()))
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> JSONResponse:
@@ -200,4 +225,5 @@ def _error_handlers(app: FastAPI) -> None:
         """A fault of ours: its place is in the log, and nothing that the request or error says."""
         place = "".join(traceback.format_tb(error.__traceback__))
         logger.error("%s failed: %s\n%s", request.scope["path"], type(error).__name__, place)
-        return response_of(TunesmithError("The server failed at this request.", code="failed"))
+        fault = TunesmithError("The server failed at this request.", code="failed")
+        return await refused(request, fault)

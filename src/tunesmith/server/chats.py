@@ -71,6 +71,7 @@ async def ask_model(service: Service, request: Request, body: ChatRequest) -> As
 async def chat(chat: AskedChat, body: ChatRequest) -> Response:
     """The answer, whole or as a stream."""
     frame, asked = chat_frame(body.model), chat.asked
+    asked.span.named(frame.name)
     if body.stream:
         return asked.stream(ChatPieces(frame, chat), counts_usage=body.counts_usage)
 

@@ -32,6 +32,7 @@ async def complete(service: Service, request: Request, body: CompletionRequest) 
         asked.finish()
         raise
     frame = completion_frame(body.model)
+    asked.span.named(frame.name)
     scored = None if body.logprobs is None else asked.decode
     if body.stream:
         return asked.stream(_TextPieces(frame, scored), counts_usage=body.counts_usage)

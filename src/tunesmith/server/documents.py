@@ -61,8 +61,13 @@ class Frame:
         """A piece of a stream."""
         return {**self._head(self.piece_kind), "choices": choices, **more}
 
+    @property
+    def name(self) -> str:
+        """The id that a client gets."""
+        return f"{self.prefix}-{self.id}"
+
     def _head(self, kind: str) -> Document:
-        head = {"id": f"{self.prefix}-{self.id}", "object": kind, "created": self.created}
+        head = {"id": self.name, "object": kind, "created": self.created}
         return {**head, "model": self.model, "system_fingerprint": None}
 
 

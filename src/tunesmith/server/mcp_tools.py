@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -124,11 +125,14 @@ class ModelTools:
 _Answer = Callable[[Request, Any], Awaitable[Document]]
 
 
-def add_tools(app: FastAPI, service: Service) -> None:
-    """Offer the tools at ``PATH``; without the library it answers how to get it."""
+def add_tools(app: FastAPI, service: Service) -> Callable[[], AbstractAsyncContextManager[None]]:
+    """Offer the tools at ``PATH``; without the library it answers how to get it.
+
+    They work while what is returned is entered, which is possible once.
+    """
     if find_spec("mcp") is None:
         app.router.routes.append(Route(PATH, endpoint=_Missing()))
-        return
+        return nullcontext
     from mcp.server.streamable_http_manager import (
         StreamableHTTPASGIApp,
         StreamableHTTPSessionManager,
@@ -139,7 +143,7 @@ def add_tools(app: FastAPI, service: Service) -> None:
         _server(ModelTools(service)), json_response=True, stateless=True
     )
     app.router.routes.append(Route(PATH, endpoint=StreamableHTTPASGIApp(manager)))
-    app.router.lifespan_context = lambda _: manager.run()
+    return manager.run
 
 
 class _Missing:

@@ -37,6 +37,7 @@ async def respond(service: Service, request: Request, body: ResponseRequest) -> 
     ask = ask_documents if service.served.asks_documents(body.model) else ask_model
     chat = await ask(service, request, as_chat)
     frame = ResponseFrame(body, chat)
+    chat.asked.span.named(frame.id)
 
     def keep(document: Document) -> Document:
         if body.store is not False:

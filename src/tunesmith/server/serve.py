@@ -267,12 +267,14 @@ def _http(served: "ServedModels", keys: "Keys", limits: ServerLimits) -> "uvicor
     import uvicorn
 
     from tunesmith.server.app import make_app
+    from tunesmith.server.traces import open_traces
 
     app = make_app(
         served,
         keys=keys,
         max_body_bytes=limits.body_bytes,
         request_seconds=limits.request_seconds,
+        traces=open_traces(),
     )
     config = uvicorn.Config(
         app,

@@ -24,11 +24,12 @@ from tunesmith.server.answers import (
     collect,
 )
 from tunesmith.server.documents import Document, Usage, event_of, usage_of
-from tunesmith.server.errors import ApiError, document_of
+from tunesmith.server.errors import ApiError, document_of, status_of
 from tunesmith.server.metrics import Metrics, Watch
 from tunesmith.server.protocol import Generation
 from tunesmith.server.served import ServedModels
 from tunesmith.server.stored import StoredResponses
+from tunesmith.server.traces import span_of
 
 CLIENT_LEFT = 499
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -57,7 +58,7 @@ class Asked:
 
     def __init__(self, service: Service, request: Request, adapter: str | None) -> None:
         self.service, self.adapter = service, adapter
-        self.watch = Watch(service.metrics)
+        self.watch, self.span = Watch(service.metrics), span_of(request.state)
         tokenizer = service.served.shared.loaded.tokenizer(adapter)
         self.decode: Decode = lambda ids: decode(tokenizer, ids)
         self.client = client_of(request)
@@ -109,6 +110,7 @@ class Asked:
             for prompt in prompts
             for draw in range(body.n or 1)
         ]
+        self.span.begin(body, limit=limit, count=body.n or 1)
         self.prompt_tokens = sum(len(prompt.ids) for prompt in prompts)
         self.count = len(requests)
         most = self.service.served.thread.scheduler.limits.waiting
@@ -127,10 +129,15 @@ class Asked:
             found = await collect(self.answers, self.count)
             if any(answer.tokens for answer in found):
                 self.watch.token()
-            self.watch.end()
+            self.end(found)
             return found
         finally:
             self.finish()
+
+    def end(self, found: Sequence[ServedAnswer]) -> None:
+        """Count what was answered."""
+        self.watch.end()
+        self.span.end(usage_of(self.prompt_tokens, found), [str(each.reason) for each in found])
 
     async def whole(self, make: Callable[[list[ServedAnswer]], Document]) -> Response:
         """All answers in one document."""
@@ -184,17 +191,18 @@ async def _events(asked: Asked, pieces: Pieces, *, counts_usage: bool) -> AsyncI
         for document in pieces.first(asked.count):
             yield pieces.write(document)
         async for number, event in asked.answers.events():
-            if isinstance(event, MadeToken):
-                asked.watch.token()
+            if isinstance(event, MadeToken) and asked.watch.token():
+                asked.span.first_token()
             found[number].add(event)
             for document in pieces.next(number, event, found[number]):
                 yield pieces.write(document)
     except TunesmithError as error:
+        asked.span.fail(error, status_of(error))
         yield pieces.write(pieces.failure(error))
         return
     except ClientLeft:
         return
-    asked.watch.end()
+    asked.end(found)
     if counts_usage:
         yield pieces.write(pieces.usage(usage_of(asked.prompt_tokens, found)))
     yield pieces.closing
