@@ -5,7 +5,7 @@ import logging
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -37,6 +37,9 @@ from tunesmith.server.service import Service, client_of
 from tunesmith.server.traces import Traced, Traces, span_of
 
 logger = logging.getLogger(__name__)
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+"""What else an answer can be than one document."""
+TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
 
 
 def make_app(
@@ -76,19 +79,37 @@ def make_app(
 
     app.router.lifespan_context = lifespan
     _error_handlers(app)
+    _document(app)
     return app
+
+
+def _document(app: FastAPI) -> None:
+    """Take out of the OpenAPI document what FastAPI adds and is never answered here."""
+    whole = app.openapi
+
+    def documented() -> dict[str, Any]:
+        document = whole()
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                operation["responses"].pop("422", None)
+                content = operation["responses"]["200"].get("content", {})
+                if "text/plain" in content:  # and no JSON, as its refusals are
+                    content.pop("application/json", None)
+        return document
+
+    app.openapi = documented  # type: ignore[method-assign]
 
 
 def _generation_routes(app: FastAPI, service: Service) -> None:
     served = service.served
 
-    @app.post("/v1/chat/completions")
+    @app.post("/v1/chat/completions", responses=STREAMED)
     async def chat_completions(request: Request, body: ChatRequest) -> Response:
         """Answer a conversation."""
         ask = ask_documents if served.asks_documents(body.model) else ask_model
         return await chat(await ask(service, request, body), body)
 
-    @app.post("/v1/completions")
+    @app.post("/v1/completions", responses=STREAMED)
     async def completions(request: Request, body: CompletionRequest) -> Response:
         """Continue texts."""
         if served.asks_documents(body.model):
@@ -106,7 +127,7 @@ def _generation_routes(app: FastAPI, service: Service) -> None:
 
 
 def _response_routes(app: FastAPI, service: Service) -> None:
-    @app.post(PATH)
+    @app.post(PATH, responses=STREAMED)
     async def responses(request: Request, body: ResponseRequest) -> Response:
         """Answer items of text and calls."""
         return await respond(service, request, body)
@@ -163,7 +184,7 @@ def _model_routes(app: FastAPI, served: ServedModels) -> None:
 
 
 def _adapter_routes(app: FastAPI, served: ServedModels) -> None:
-    @app.post("/v1/load_lora_adapter")
+    @app.post("/v1/load_lora_adapter", responses=TEXT)
     async def load_adapter(body: LoadRequest) -> Response:
         """Give an adapter below the server's folder a name, and see that it fits the base."""
         folder = served.pool.place_below_root(body.lora_path)
@@ -179,7 +200,7 @@ def _adapter_routes(app: FastAPI, served: ServedModels) -> None:
             raise
         return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 
-    @app.post("/v1/unload_lora_adapter")
+    @app.post("/v1/unload_lora_adapter", responses=TEXT)
     async def unload_adapter(body: UnloadRequest) -> Response:
         """Take an adapter off the base, and forget its name."""
         await served.between_steps(lambda: served.pool.remove(body.lora_name))
@@ -187,12 +208,12 @@ def _adapter_routes(app: FastAPI, served: ServedModels) -> None:
 
 
 def _state_routes(app: FastAPI, service: Service) -> None:
-    @app.get("/health")
+    @app.get("/health", response_class=Response)
     async def health() -> Response:
         """Whether it can answer."""
         return Response(status_code=200 if service.served.thread.is_alive else 503)
 
-    @app.get("/metrics")
+    @app.get("/metrics", responses=TEXT)
     async def metrics() -> Response:
         """Counts for Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")

@@ -13,7 +13,7 @@ MAX_CHOICES = 16
 MAX_STOPS, MAX_STOP_CHARACTERS = 16, 1024
 MAX_TOP_SCORES = 20
 MAX_BIAS, MAX_BIASES = 100, 1024
-MAX_TOOLS = 128
+MAX_TOOLS, MAX_MESSAGES = 128, 16_384
 MAX_PROMPTS = 64
 MAX_TEXTS = 256  # that are embedded in one request
 
@@ -46,7 +46,7 @@ class Drawing(BaseModel):
     min_p: float | None = Field(None, ge=0, le=1)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    repetition_penalty: float | None = Field(None, ge=0.01, le=10)
     logit_bias: dict[int, float] | None = None
     seed: int | None = None
     stream: bool | None = None
@@ -147,7 +147,7 @@ class ResponseFormat(BaseModel):
 class ChatRequest(Generation):
     """POST /v1/chat/completions."""
 
-    messages: list[Json] = Field(min_length=1)
+    messages: list[Json] = Field(min_length=1, max_length=MAX_MESSAGES)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = None

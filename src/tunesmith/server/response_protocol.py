@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tunesmith.server.protocol import (
     CHOICES,
+    MAX_MESSAGES,
     MAX_TOOLS,
     MAX_TOP_SCORES,
     STRICT,
@@ -72,6 +73,13 @@ class ResponseRequest(Drawing):
     # Taken where they change nothing, as some clients send them.
     background: Literal[False] | None = None
     truncation: Literal["disabled"] | None = None
+
+    @field_validator("input")
+    @classmethod
+    def _few(cls, given: str | list[Json]) -> str | list[Json]:
+        if isinstance(given, list) and len(given) > MAX_MESSAGES:
+            raise ValueError(f"must hold at most {MAX_MESSAGES:,} items (holds {len(given):,})")
+        return given
 
     @field_validator("include")
     @classmethod

@@ -266,6 +266,7 @@ def _served(
 def _http(served: "ServedModels", keys: "Keys", limits: ServerLimits) -> "uvicorn.Server":
     import uvicorn
 
+    from tunesmith.server.access import TimedProtocol
     from tunesmith.server.app import make_app
     from tunesmith.server.traces import open_traces
 
@@ -278,6 +279,8 @@ def _http(served: "ServedModels", keys: "Keys", limits: ServerLimits) -> "uvicor
     )
     config = uvicorn.Config(
         app,
+        http=TimedProtocol,
+        ws="none",
         log_level="critical",  # its own log would hold paths and errors of requests
         access_log=False,
         server_header=False,

@@ -1,12 +1,15 @@
 """How a request is answered: whole or as a stream of events, while its client is there."""
 
+import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
 from tunesmith.core.errors import TunesmithError
 from tunesmith.data.tokenizer import decode
@@ -32,6 +35,7 @@ from tunesmith.server.stored import StoredResponses
 from tunesmith.server.traces import span_of
 
 CLIENT_LEFT = 499
+SEND_SECONDS = 60.0  # so long may a client not read what it asked for
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -216,7 +220,12 @@ class _EventStream(StreamingResponse):
         self._asked = asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def taken(message: Message) -> None:
+            """A client that does not read would hold its model's adapter on the base."""
+            await asyncio.wait_for(send(message), SEND_SECONDS)
+
         try:
-            await super().__call__(scope, receive, send)
+            with contextlib.suppress(ClientDisconnect):
+                await super().__call__(scope, receive, taken)
         finally:
             self._asked.finish()
