@@ -36,7 +36,7 @@ def test_langchain_chats_streams_and_calls(client, caller):
         model="mine", base_url=str(client.base_url), use_responses_api=True, **asked
     )
     assert responses.invoke("hello").text == found.content
-    asked["max_tokens"] = 100
+    asked["max_tokens"] = 200
     calling = langchain.ChatOpenAI(model="caller", base_url=str(caller.base_url), **asked)
     for forced in ("place", "any"):  # its word for required
         bound = calling.bind_tools([CITY], tool_choice=forced, parallel_tool_calls=False)

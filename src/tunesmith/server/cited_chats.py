@@ -20,7 +20,10 @@ async def ask_documents(service: Service, request: Request, body: ChatRequest) -
     """
     question = the_question(read_messages(body))
     if body.tools or body.schema_of_answer is not None:
-        raise ApiError("An answer from documents takes no tools and no response_format.")
+        raise ApiError(
+            "An answer from documents takes no tools and no response_format.",
+            param="tools" if body.tools else "response_format",
+        )
     found = await service.served.find(question)
     if found.refused:
         asked = Asked(service, request, None)
