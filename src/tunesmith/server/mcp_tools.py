@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, Tool
 
 PATH = "/mcp"
-MAX_TOKENS = 512  # of an answer, unless told
+MAX_TOKENS = 512  # of an answer, unless a call says otherwise
 
 
 class AskArguments(BaseModel):
@@ -70,7 +70,7 @@ class ModelTools:
 
     @property
     def listed(self) -> "list[Tool]":
-        """As clients are told of them."""
+        """As clients see them."""
         from mcp_types import Tool, ToolAnnotations
 
         hints = ToolAnnotations(read_only_hint=True, open_world_hint=False)

@@ -50,7 +50,7 @@ class ResponseFrame:
         }
 
     def _asked(self) -> Document:
-        """What was asked for, with what stands for what was not."""
+        """What was asked for; the defaults of what was not."""
         body = self.body
         return {
             "background": False,

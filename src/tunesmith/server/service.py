@@ -89,15 +89,7 @@ class Asked:
         penalties = body.penalties
         if penalties is not None:
             self.service.served.require_tokens(penalties.bias, "logit_bias")
-        context = self.service.served.context
-        sampling = Sampling(
-            temperature=1.0 if body.temperature is None else body.temperature,
-            top_p=1.0 if body.top_p is None else body.top_p,
-            max_new_tokens=min(limit or context, context),
-            stop=body.stops,
-            top_k=max(0, body.top_k or 0),
-            min_p=body.min_p or 0.0,
-        )
+        sampling = self._sampling(body, limit)
         seed = secrets.randbits(31) if body.seed is None else body.seed
         requests = [
             AnswerRequest(
@@ -122,6 +114,17 @@ class Asked:
             raise ApiError(f"`n` asks for {self.count:,} at once, and at most {most:,} may be.")
         assert isinstance(self.answers, AnswerStream)
         self.answers.submit(requests)
+
+    def _sampling(self, body: Generation, limit: int | None) -> Sampling:
+        context = self.service.served.context
+        return Sampling(
+            temperature=1.0 if body.temperature is None else body.temperature,
+            top_p=1.0 if body.top_p is None else body.top_p,
+            max_new_tokens=min(limit or context, context),
+            stop=body.stops,
+            top_k=max(0, body.top_k or 0),
+            min_p=body.min_p or 0.0,
+        )
 
     def answer(self, text: str) -> None:
         """Give an answer that no model makes."""
