@@ -12,7 +12,7 @@ from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import generate
 from tunesmith.generation.request import AnswerEnd, AnswerRequest, Busy, MadeToken
-from tunesmith.generation.sampling import Sampling
+from tunesmith.generation.sampling import Penalties, Sampling
 from tunesmith.generation.scheduler import Limits, Scheduler
 from tunesmith.generation.slot_memory import SlotMemory
 
@@ -379,3 +379,18 @@ def test_a_row_without_a_distribution_ends_and_the_others_are_answered(monkeypat
     monkeypatch.setattr(Engine, "scores", damaged)
     answers = run(scheduler_of(engine), warm)
     assert [answer.end.reason for answer in answers] == ["length", "error", "length"]
+
+
+def test_penalties_rule_their_own_row_only_and_outlive_being_put_back():
+    """Greedy answers of a tiny model repeat themselves; with a penalty no token comes twice."""
+    engine = prepare_(tiny_model("llama"))
+    free = request([5, 9], limit=20)
+    strict = request([5, 9], limit=20, penalties=Penalties(presence=2.0, frequency=50.0))
+    both = request([5, 9], limit=20, penalties=Penalties(bias={7: 100.0}))
+    (alone_strict,) = run(scheduler_of(engine), [strict])
+    assert len(set(alone_strict.ids)) == 20
+    scheduler = scheduler_of(engine, positions=CONTEXT)
+    answers = run(scheduler, [free, strict, both])
+    assert answers[0].ids == alone(engine, free)
+    assert answers[1].ids == alone_strict.ids
+    assert answers[2].ids == (7,) * 20

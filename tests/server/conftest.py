@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import tunesmith as ts
-from tests.runs.tiny import talking_base
+from tests.runs.tiny import TEMPLATE, talking_base
 from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings
@@ -17,6 +17,19 @@ KINDS = {
     "soft": PromptSettings(tokens=3, init="random"),
     "prefix": PTuningSettings(tokens=2),
 }
+# A template as of Hermes and Qwen: it lists tools, and writes calls as JSON between marks.
+WITH_TOOLS = (
+    "{% if tools %}{{ '<|im_start|>tools\n' }}{% for tool in tools %}{{ tool.function.name + ' ' }}"
+    "{% endfor %}{{ '<|im_end|>' }}{% endif %}"
+)
+CALLS = (
+    "{% for call in m.tool_calls or [] %}{{ '<tool_call>\n' + "
+    "({'name': call.function.name, 'arguments': call.function.arguments} | tojson) + "
+    "'\n</tool_call>' + ('' if loop.last else '\n') }}{% endfor %}"
+)
+CALLING = WITH_TOOLS + TEMPLATE.replace(
+    "m['content'] + '<|im_end|>", "(m['content'] or '') }}" + CALLS + "{{ '<|im_end|>"
+)
 
 
 @pytest.fixture(scope="package")
@@ -69,3 +82,9 @@ def client_of(server, key="none"):
 @pytest.fixture(scope="package")
 def client(server):
     return client_of(server)
+
+
+@pytest.fixture(scope="package")
+def caller(serving, root):
+    """A client of a server whose base is offered tools, and calls them."""
+    return client_of(serving(base=talking_base(root / "caller", CALLING)))

@@ -14,7 +14,7 @@ import pytest
 import tunesmith as ts
 from tests.server.conftest import client_of
 from tunesmith.core.errors import UsageError
-from tunesmith.server import access
+from tunesmith.server import access, mcp_tools
 from tunesmith.server.access import Keys, is_loopback, read_keys
 
 LONG = {"model": "base", "max_tokens": 200, "temperature": 1, "seed": 1}
@@ -294,3 +294,10 @@ def test_adapters_are_loaded_and_unloaded_as_in_vllm(server, client):
     assert unload("other").status_code == 404
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="other", messages=ASK)
+
+
+def test_without_its_library_the_path_of_mcp_says_how_to_get_it(serving, monkeypatch):
+    monkeypatch.setattr(mcp_tools, "find_spec", lambda _: None)
+    found = httpx.post(f"{serving().url}/mcp", json={})
+    assert found.status_code == 404
+    assert "tunesmith[mcp]" in found.json()["error"]["message"]

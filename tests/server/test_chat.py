@@ -177,7 +177,9 @@ REFUSED = {
     "tokens": ({"max_tokens": 0}, 400, "invalid", "`max_tokens` must be 1 or more"),
     "n": ({"n": 99}, 400, "invalid", "`n` must be 16 or less"),
     "stops": ({"stop": ["x"] * 10_000}, 400, "invalid", "at most 16"),
-    "penalty": ({"presence_penalty": 1}, 400, "invalid", "`presence_penalty` is not supported"),
+    "penalty": ({"presence_penalty": 3}, 400, "invalid", "`presence_penalty` must be 2 or less"),
+    "bias": ({"logit_bias": {"1": 101}}, 400, "invalid", "numbers from -100 to 100"),
+    "bias of none": ({"logit_bias": {"99999": 1}}, 400, "no_token", "is no token of the model"),
     "unknown": (
         {"extra_body": {"temprature": 1}},
         400,

@@ -13,8 +13,11 @@ PAGE = ROOT / "docs" / "serve.md"
 
 
 def test_the_python_of_the_page_runs(server, root, capsys):
-    client, serving = snippets(PAGE)
-    exec(client.replace("http://127.0.0.1:8000", server.url).replace("polite", "mine"), {})
+    client, serving, responses = snippets(PAGE)
+    names = {}
+    for each in (client, responses):
+        exec(each.replace("http://127.0.0.1:8000", server.url).replace("polite", "mine"), names)
+    assert names["second"].previous_response_id == names["first"].id
     assert "'mine'" in capsys.readouterr().out
     for old, new in {
         '"smollm2-135m-instruct"': repr(str(root / "base")),
@@ -39,6 +42,7 @@ def test_the_request_of_the_page_is_answered(server):
 
 
 def test_each_path_of_the_page_is_served(server):
-    named = set(re.findall(r"`(?:GET |POST )?(/[a-z0-9_/]+)`", PAGE.read_text(encoding="utf-8")))
+    page = PAGE.read_text(encoding="utf-8")
+    named = set(re.findall(r"`(?:GET |POST |DELETE )?(/[a-z0-9_/{}]+)`", page))
     served = set(httpx.get(f"{server.url}/openapi.json").json()["paths"])
-    assert named == served - {"/v1/models/{name}"}
+    assert named - {"/mcp"} == served - {"/v1/models/{name}"}

@@ -15,7 +15,7 @@ from tunesmith.conversation.documents import Documents
 from tunesmith.generation.sampling import Sampling
 from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.prompt import CitedSource
-from tunesmith.server.cited_chats import annotations
+from tunesmith.server.documents import chat_annotations
 
 QUESTION = "Who painted the amber room?"
 
@@ -101,7 +101,7 @@ def test_too_little_is_refused_without_a_model(place, monkeypatch):
 
 def test_citations_have_their_places():
     sources = [CitedSource(1, "a.txt", "x"), CitedSource(2, "b.pdf, page 3", "y")]
-    found = annotations("One [1]. Two [2, 7].", sources)
+    found = chat_annotations("One [1]. Two [2, 7].", sources)
     cited = [each["url_citation"] for each in found]
     assert [(c["start_index"], c["end_index"], c["title"]) for c in cited] == [
         (4, 7, "a.txt"),
@@ -123,3 +123,31 @@ def test_texts_are_embedded_as_documents_are(place):
     for wrong in ("", ["x", ""], ["x"] * 257):
         with pytest.raises(openai.BadRequestError, match="input"):
             client.embeddings.create(model="toy", input=wrong)
+
+
+def test_documents_are_searched_and_asked_by_tools(place):
+    pytest.importorskip("mcp", reason="needs the extra mcp")
+    from tests.server.test_mcp import ask as call
+
+    root, client, _ = place
+    url = str(client.base_url).removesuffix("/v1/")
+    assert [tool.name for tool in call(url, None)][-1] == "search_documents"
+    found = call(url, "search_documents", query=QUESTION).structured_content
+    expected = Documents(str(root / "store")).find(QUESTION)
+    assert [p["text"] for p in found["passages"]] == [text for _, text in expected.passages]
+    assert found["enough"] is not expected.refused
+    answered = call(url, "ask_model", model="base+rag", message=QUESTION, max_tokens=6)
+    assert answered.structured_content["sources"] == ask(client).sources
+
+
+def test_a_response_cites_and_lists_its_sources(place):
+    _, client, _ = place
+    asked = {"model": "base+rag", "input": QUESTION, "temperature": 0, "max_output_tokens": 6}
+    found, chat = client.responses.create(**asked), ask(client)
+    assert found.output_text == chat.choices[0].message.content
+    assert found.sources == chat.sources
+    assert found.output[0].content[0].annotations == []
+    *_, last = client.responses.create(stream=True, **asked)
+    assert last.response.sources == chat.sources
+    with pytest.raises(openai.BadRequestError, match="one question"):
+        client.responses.create(previous_response_id=found.id, **asked)

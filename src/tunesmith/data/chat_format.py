@@ -61,16 +61,16 @@ def study_tools(tokenizer: Tokenizer, template: str) -> ToolFormat:
     calls = _dialect_of_calls(tokenizer)
     dialect = calls or TemplateDialect()
     answer = Message("assistant", "probeanswer9z", thinking=THOUGHT)
-    thinks = THOUGHT in (_text(tokenizer, given([ASKING, answer])) or "")
+    thinks = THOUGHT in (rendered(tokenizer, given([ASKING, answer])) or "")
     used = given([ASKING, CALLING, RESULT], [TOOL], dialect=dialect)
     inline = not thinks and (OPEN in template or CLOSE in template)
-    with_tools = _text(tokenizer, given([ASKING], [TOOL]), prompt=True)
+    with_tools = rendered(tokenizer, given([ASKING], [TOOL]), prompt=True)
     return ToolFormat(
         takes_tools=with_tools is None or TOOL_NAME in with_tools,
         takes_calls=calls is not None,
         takes_thinking=thinks or inline,
         dialect=replace(dialect, inline_thinking=inline),
-        written=(calls and _text(tokenizer, used, prompt=True)) or "",
+        written=(calls and rendered(tokenizer, used, prompt=True)) or "",
     )
 
 
@@ -82,7 +82,8 @@ def _dialect_of_calls(tokenizer: Tokenizer) -> TemplateDialect | None:
     ]
     chats = ([ASKING, CALLING], [ASKING, CALLING, RESULT])
     texts = {
-        each: [_text(tokenizer, given(chat, dialect=each)) for chat in chats] for each in dialects
+        each: [rendered(tokenizer, given(chat, dialect=each)) for chat in chats]
+        for each in dialects
     }
     if all(alone is None for alone, _ in texts.values()):
         return TemplateDialect()
@@ -92,7 +93,8 @@ def _dialect_of_calls(tokenizer: Tokenizer) -> TemplateDialect | None:
     return next(iter([*with_result, *fitting]), None)
 
 
-def _text(tokenizer: Tokenizer, chat: Given, *, prompt: bool = False) -> str | None:
+def rendered(tokenizer: Tokenizer, chat: Given, *, prompt: bool = False) -> str | None:
+    """What a template writes; None where it refuses to."""
     try:
         return chat_text(tokenizer, chat, prompt=prompt)
     except TEMPLATE_ERRORS:
@@ -222,7 +224,7 @@ def pattern(texts: Iterable[str]) -> re.Pattern[str]:
 
 def with_system(tokenizer: Tokenizer) -> str | None:
     """A question with a system message in front; None if the template refuses one."""
-    return _text(tokenizer, given([Message("system", SYSTEM), *PROBE[:1]]))
+    return rendered(tokenizer, given([Message("system", SYSTEM), *PROBE[:1]]))
 
 
 def require_system_messages(tokenizer: Tokenizer) -> None:

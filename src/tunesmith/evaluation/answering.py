@@ -110,7 +110,9 @@ def open_cache(
 
     ``seed`` is that of answers which are drawn.
     """
-    key = (FORMAT, participant, asdict(sampling), sorted(stop_ids))
+    # What is added to ``Sampling`` counts where it is set: answers that are kept are found again.
+    settings = {n: v for n, v in asdict(sampling).items() if v or n not in ("top_k", "min_p")}
+    key = (FORMAT, participant, settings, sorted(stop_ids))
     drawn = (seed,) if sampling.temperature else ()
     path = kept_in("answers", name_of(*key, *drawn))
     return AnswerCache(path, seed, dict(_read(path)))

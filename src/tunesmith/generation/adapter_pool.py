@@ -1,5 +1,6 @@
 """Adapters by name, attached when one is first asked for; the least recently used leaves for it."""
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -90,8 +91,10 @@ class AdapterPool:
                 remedy="Start it with --adapters FOLDER.",
                 code="not_allowed",
             )
-        folder = (self.root / path).resolve()
-        if folder == self.root or not folder.is_relative_to(self.root):
+        folder = None
+        with contextlib.suppress(ValueError, OSError):  # no path, or one that is too long
+            folder = (self.root / path).resolve()
+        if folder is None or folder == self.root or not folder.is_relative_to(self.root):
             raise AdapterError(
                 "The adapter's path is not below the folder that this server was given.",
                 remedy="Give the name of a folder in it.",

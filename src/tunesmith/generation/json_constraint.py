@@ -4,7 +4,8 @@ Why llguidance and not another: docs/decisions/0016-serving.md.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from tunesmith.core.errors import DataError, ModelError
 from tunesmith.core.extras import require
+from tunesmith.data.call_format import ID_LENGTH, CallFormat
 from tunesmith.data.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ MAX_SCHEMA_CHARACTERS = 64 << 10
 # Else a model that repeats itself writes blanks for ever, which no schema forbids.
 WHITESPACE = {"whitespace_pattern": r"[ \n]{0,16}"}
 # Of a schema that explodes: about a second to build, and 50 ms for a token.
+MAX_CALLS = 16  # in one answer: a model that repeats itself would write them for ever
 LIMITS = {"initial_lexer_fuel": 10_000_000, "step_lexer_fuel": 500_000, "max_grammar_size": 100_000}
 
 
@@ -74,18 +77,42 @@ class JsonGrammars:
         """
         library = require("llguidance", "serve", ModelError, what="JSON of a schema")
         text = json.dumps(schema)
-        if len(text) > MAX_SCHEMA_CHARACTERS:
-            raise DataError(
-                f"The schema has {len(text):,} characters, and at most "
-                f"{MAX_SCHEMA_CHARACTERS:,} are taken.",
-                remedy="Give a smaller one.",
-                code="schema",
-            )
+        _require_short(text)
+        return self._make(
+            tokenizer,
+            lambda: library.LLMatcher.grammar_from_json_schema(text, overrides=WHITESPACE),
+        )
+
+    def calls(
+        self,
+        tokenizer: Tokenizer,
+        form: CallFormat,
+        tools: Mapping[str, Mapping[str, Any]],
+        *,
+        most: int = MAX_CALLS,
+    ) -> JsonConstraint:
+        """For an answer that is one call of these tools, or up to ``most``, in a template's form.
+
+        ``tools`` are the schemas of their arguments, by name. Raises as ``constraint`` does.
+        """
+        written = _Grammar(tokenizer, self._stop_ids)
+        calls = []
+        for name, schema in tools.items():
+            text = json.dumps({**schema, "type": "object", "x-guidance": WHITESPACE})
+            calls.append(f"{json.dumps(name)} {written.parts(form.middle)} %json {text}")
+        _require_short("".join(calls))
+        more = ""
+        if form.between is not None and most > 1:
+            more = f"({written.parts(form.between)} call){{0,{most - 1}}}"
+        rules = f"start: {written.parts(form.opening)} call {more} {written.end(form.closing)}"
+        return self._make(tokenizer, lambda: f"{rules}\ncall: " + "\n  | ".join(calls))
+
+    def _make(self, tokenizer: Tokenizer, grammar: Callable[[], str]) -> JsonConstraint:
+        library = require("llguidance", "serve", ModelError, what="JSON of a schema")
         limits = library.LLParserLimits(**LIMITS, verbose_errors=False)
         read = self._read(tokenizer)
         try:
-            grammar = library.LLMatcher.grammar_from_json_schema(text, overrides=WHITESPACE)
-            matcher = library.LLMatcher(read, grammar, log_level=0, limits=limits)
+            matcher = library.LLMatcher(read, grammar(), log_level=0, limits=limits)
             error = matcher.get_error()
         except ValueError as failed:
             error = str(failed)
@@ -112,3 +139,41 @@ class JsonGrammars:
                 ) from None
             known = self._known[id(tokenizer)] = tokenizer, read
         return known[1]
+
+
+def _require_short(schema: str) -> None:
+    if len(schema) > MAX_SCHEMA_CHARACTERS:
+        raise DataError(
+            f"The schema has {len(schema):,} characters, and at most "
+            f"{MAX_SCHEMA_CHARACTERS:,} are taken.",
+            remedy="Give a smaller one.",
+            code="schema",
+        )
+
+
+class _Grammar:
+    """Writes texts of a chat template in llguidance's Lark, where a token of its own is no text."""
+
+    def __init__(self, tokenizer: Tokenizer, stop_ids: Sequence[int]) -> None:
+        self._ids = {token.content: i for i, token in tokenizer.added_tokens_decoder.items()}
+        longest_first = sorted(map(re.escape, self._ids), key=len, reverse=True)
+        self._tokens = re.compile(f"({'|'.join(longest_first) or '(?!)'})")
+        self._stop_ids = stop_ids
+
+    def parts(self, texts: Sequence[str]) -> str:
+        """Texts, between two of which there is a call's id."""
+        return f" /[a-zA-Z0-9]{{{ID_LENGTH}}}/ ".join(map(self._text, texts))
+
+    def end(self, texts: Sequence[str]) -> str:
+        """The same up to the token that ends an answer."""
+        *before, last = texts
+        pieces = self._tokens.split(last)
+        end = next((i for i, p in enumerate(pieces) if self._ids.get(p) in self._stop_ids), None)
+        return self.parts([*before, "".join(pieces[:end]) if end is not None else last.rstrip()])
+
+    def _text(self, text: str) -> str:
+        pieces = filter(None, self._tokens.split(text))
+        return " ".join(
+            f"<[{self._ids[p]}]>" if p in self._ids else json.dumps(p, ensure_ascii=False)
+            for p in pieces
+        )

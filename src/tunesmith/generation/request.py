@@ -11,7 +11,7 @@ from tunesmith.core.errors import DataError, MemoryRefusal, TunesmithError
 from tunesmith.generation.answer_text import Decode, StoppingText
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.running import Constraint, Running
-from tunesmith.generation.sampling import Sampling, generator_of
+from tunesmith.generation.sampling import Penalties, Sampling, generator_of
 
 
 class Busy(TunesmithError):
@@ -75,6 +75,7 @@ class AnswerRequest:
     seconds: float | None = None
     top_scores: int | None = None
     constraint: Constraint | None = None
+    penalties: Penalties | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +104,7 @@ def job_of(request: AnswerRequest, listener: Listener) -> AnswerJob:
     generator = None
     if not sampling.is_greedy:
         generator = generator_of(request.seed, prompt.draw or 0)
-    row = Running(prompt, sampling, generator, request.constraint)
+    row = Running(prompt, sampling, generator, request.constraint, request.penalties)
     return AnswerJob(request, listener, row, StoppingText(request.decode, sampling.stop))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tunesmith.engine.forward import Engine
 from tunesmith.generation.decoder import Decoder, Prompt, step
-from tunesmith.generation.sampling import Sampling, choose_each
+from tunesmith.generation.sampling import Penalties, Sampling, choose_each
 
 
 class Constraint(Protocol):
@@ -34,8 +34,8 @@ class Running:
     """
 
     __slots__ = (
-        *("constraint", "generator", "made", "pool", "prompt", "read", "sampling", "slot"),
-        "token",
+        *("constraint", "generator", "made", "penalties", "pool", "prompt", "read", "sampling"),
+        *("slot", "token"),
     )
 
     def __init__(
@@ -44,9 +44,10 @@ class Running:
         sampling: Sampling,
         generator: torch.Generator | None,
         constraint: Constraint | None = None,
+        penalties: Penalties | None = None,
     ) -> None:
         self.prompt, self.sampling, self.generator = prompt, sampling, generator
-        self.constraint = constraint
+        self.constraint, self.penalties = constraint, penalties
         self.made: list[int] = []
         self.token: int | None = None
         self.read = 0
@@ -102,13 +103,11 @@ def step_rows(engine: Engine, rows: Sequence[Running]) -> Tensor:
 
 def choose_tokens(scores: Tensor, rows: Sequence[Running]) -> list[int]:
     """Each row's next token from scores [B, V], as its own sampling and random numbers have it."""
-    bound = [i for i, row in enumerate(rows) if row.constraint is not None]
-    if bound:
-        scores = scores.clone()
-    for i in bound:
-        constraint = rows[i].constraint
-        assert constraint is not None
-        scores[i] = constraint.allow(scores[i])
+    changed = [i for i, row in enumerate(rows) if row.constraint or row.penalties]
+    if changed:
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32), copy=True)
+    for i in changed:
+        scores[i] = _own_scores(scores[i], rows[i])
     chosen = [0] * len(rows)
     for numbers in _alike(rows):
         mine = scores if len(numbers) == len(rows) else scores[numbers]
@@ -116,18 +115,22 @@ def choose_tokens(scores: Tensor, rows: Sequence[Running]) -> list[int]:
         found = choose_each(mine, first, [rows[i].generator for i in numbers])
         for i, token in zip(numbers, found, strict=True):
             chosen[i] = token
-    for i in bound:
-        constraint = rows[i].constraint
-        assert constraint is not None
-        constraint.accept(chosen[i])
+    for i in changed:
+        if (constraint := rows[i].constraint) is not None:
+            constraint.accept(chosen[i])
     return chosen
+
+
+def _own_scores(scores: Tensor, row: Running) -> Tensor:
+    """Scores [V] as a row's penalties and its constraint have them."""
+    if row.penalties is not None:
+        scores = row.penalties.apply(scores, row.prompt.ids, row.made)
+    return scores if row.constraint is None else row.constraint.allow(scores)
 
 
 def _alike(rows: Sequence[Running]) -> list[list[int]]:
     """Rows whose tokens are chosen by one rule."""
-    groups: dict[tuple[float, float], list[int]] = {}
+    groups: dict[tuple[float, ...], list[int]] = {}
     for i, row in enumerate(rows):
-        sampling = row.sampling
-        top_p = 1.0 if sampling.is_greedy else sampling.top_p
-        groups.setdefault((sampling.temperature, top_p), []).append(i)
+        groups.setdefault(row.sampling.rule, []).append(i)
     return list(groups.values())

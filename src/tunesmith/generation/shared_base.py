@@ -191,7 +191,7 @@ class SharedBase:
         is too long.
         """
         tokenizer = self.loaded.tokenizer(adapter)
-        chat_format = self._format(tokenizer)
+        chat_format = self.chat_format(tokenizer)
         turns, system = list(messages), self.system(adapter)
         if system and turns[:1] and turns[0].role != "system":
             turns.insert(0, Message("system", system))
@@ -215,7 +215,7 @@ class SharedBase:
             )
         return Prompt(tuple(ids), adapter, limit=room)
 
-    def _format(self, tokenizer: Tokenizer) -> ChatFormat:
+    def chat_format(self, tokenizer: Tokenizer) -> ChatFormat:
         """How a tokenizer's template writes; learning that takes longer than a prompt."""
         known = self._formats.get(id(tokenizer))
         if known is None or known[0] is not tokenizer or known[1] != tokenizer.chat_template:

@@ -12,12 +12,14 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tunesmith.core.errors import TunesmithError, UsageError
 from tunesmith.server.errors import response_of
 
 VARIABLE = "TUNESMITH_API_KEYS"  # keys, separated by commas
 OPEN_PATHS = frozenset({"/health"})
+HEADER_SECONDS = 30.0  # for all headers of a request, from when its connection is free for one
 BODY_SECONDS = 30.0  # for the whole body: a slow client holds a connection and nothing else
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _HEX_DIGITS = 64
@@ -126,16 +128,54 @@ class AccessGate:
                 code="not_allowed",
             )
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self.max_body_bytes:
+        if not (length.isascii() and length.isdigit()) or int(length) > self.max_body_bytes:
             return _too_large(self.max_body_bytes)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if scope["method"] == "POST" and kind != "application/json":
             return TunesmithError(
                 "A body must be JSON.",
                 remedy="Send Content-Type: application/json.",
-                code="wrong_type",
+                code="unsupported_media_type",
             )
         return None
+
+
+class TimedProtocol(H11Protocol):
+    """HTTP/1.1 that waits for the headers of a request so long and no longer."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client is there, and is waited for."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """A part of a request came; with its headers the time for its body begins elsewhere."""
+        super().data_received(data)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has left."""
+        super().connection_lost(exc)
+        self._stop()
+
+    def _wait(self) -> None:
+        is_asked = self.cycle is not None and not self.cycle.response_complete
+        if is_asked:
+            self._stop()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(HEADER_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class _Bounded:

@@ -73,6 +73,20 @@ class AnswerStream:
             self._thread.cancel(job)
 
 
+class FixedAnswer:
+    """An answer that no model makes, as an ``AnswerStream`` of one."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    async def events(self) -> AsyncIterator[tuple[int, Event]]:
+        """Its end, which holds all of it."""
+        yield 0, AnswerEnd("stop", self._text)
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 @dataclass(slots=True)
 class ServedAnswer:
     """One answer as far as it is made."""
@@ -91,7 +105,7 @@ class ServedAnswer:
             self.reason, self.reused = event.reason, event.reused
 
 
-async def collect(answers: AnswerStream, count: int) -> list[ServedAnswer]:
+async def collect(answers: AnswerStream | FixedAnswer, count: int) -> list[ServedAnswer]:
     """All answers, when they are complete; raises what ``AnswerStream.events`` raises."""
     found = [ServedAnswer() for _ in range(count)]
     async for number, event in answers.events():

@@ -1,43 +1,60 @@
 """POST /v1/chat/completions: a conversation, and what the model says next."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from fastapi import Request
 from fastapi.responses import Response
 
 from tunesmith.data.faults import RowNotes
 from tunesmith.data.formats.chats import parse_messages
-from tunesmith.data.formats.layout import parse_tools
-from tunesmith.data.rows import Message, Tool, ToolCall
-from tunesmith.evaluation.checks.tool_call import calls_in
+from tunesmith.data.rows import Message
 from tunesmith.generation.answer_text import Decode
 from tunesmith.generation.request import AnswerEnd
+from tunesmith.retrieval.prompt import CitedSource
 from tunesmith.server.answers import Event, ServedAnswer
 from tunesmith.server.documents import (
     Document,
     Frame,
+    Usage,
     call_document,
+    chat_annotations,
     chat_choice,
     chat_frame,
     chat_scores,
     usage_of,
 )
-from tunesmith.server.errors import ApiError
+from tunesmith.server.errors import ApiError, require_no_fault
 from tunesmith.server.protocol import ChatRequest
 from tunesmith.server.service import Asked, Pieces, Service
+from tunesmith.server.tools import NO_TOOLS, ToolRules, constrain_calls, read_tools
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
-async def chat(service: Service, request: Request, body: ChatRequest) -> Response:
-    """Answer a conversation; raises TunesmithError for what is refused."""
-    messages, tools = read_messages(body), read_tools(body)
+@dataclass(frozen=True, slots=True)
+class AskedChat:
+    """A chat that is being answered: by which rules, and from which sources, if any."""
+
+    asked: Asked
+    rules: ToolRules = NO_TOOLS
+    scored: Decode | None = None
+    cited: Sequence[CitedSource] = ()
+    sources: Sequence[Document] | None = None
+
+
+async def ask_model(service: Service, request: Request, body: ChatRequest) -> AskedChat:
+    """Have a conversation answered; raises TunesmithError for what is refused."""
+    messages, rules = read_messages(body), read_tools(body)
     adapter = await service.served.acquire(body.model)
     asked = Asked(service, request, adapter)
     try:
-        prompt = await service.served.chat_prompt(messages, adapter, tools)
-        schema = body.schema_of_answer
-        bound = None if schema is None else await service.served.json_constraint(adapter, schema)
+        prompt = await service.served.chat_prompt(messages, adapter, rules.tools)
+        bound = None
+        if rules.forced:
+            rules, bound = await constrain_calls(service.served, adapter, rules)
+        elif (schema := body.schema_of_answer) is not None:
+            bound = await service.served.json_constraint(adapter, schema)
         asked.submit(
             [prompt],
             body,
@@ -48,18 +65,27 @@ async def chat(service: Service, request: Request, body: ChatRequest) -> Respons
     except BaseException:
         asked.finish()
         raise
-    frame = chat_frame(body.model)
-    scored = asked.decode if body.logprobs else None
+    return AskedChat(asked, rules, asked.decode if body.logprobs else None)
+
+
+async def chat(chat: AskedChat, body: ChatRequest) -> Response:
+    """The answer, whole or as a stream."""
+    frame, asked = chat_frame(body.model), chat.asked
+    asked.span.named(frame.name)
     if body.stream:
-        pieces = ChatPieces(frame, tools, scored)
-        return asked.stream(pieces, counts_usage=body.counts_usage)
+        return asked.stream(ChatPieces(frame, chat), counts_usage=body.counts_usage)
 
     def document(found: list[ServedAnswer]) -> Document:
         choices = [
-            chat_choice(i, answer, calls_of(answer, tools), scored)
+            chat_choice(i, answer, chat.rules.calls(answer), chat.scored)
             for i, answer in enumerate(found)
         ]
-        return frame.whole(choices, usage_of(asked.prompt_tokens, found))
+        if chat.sources is None:
+            return frame.whole(choices, usage_of(asked.prompt_tokens, found))
+        for choice, answer in zip(choices, found, strict=True):
+            choice["message"]["annotations"] = chat_annotations(answer.text, chat.cited)
+        whole = frame.whole(choices, usage_of(asked.prompt_tokens, found))
+        return {**whole, "sources": [*chat.sources]}
 
     return await asked.whole(document)
 
@@ -68,7 +94,7 @@ def read_messages(body: ChatRequest) -> list[Message]:
     """The messages of a request, as data files of this format are read; ApiError for a fault."""
     notes = RowNotes()
     messages = parse_messages(body.messages, notes, column="messages")
-    _require(notes, "messages")
+    require_no_fault(notes, "messages")
     if strange := [message.role for message in messages if message.role not in ROLES]:
         what = f"A message is by {strange[0][:40]!r}, which is none of {', '.join(ROLES)}."
         raise ApiError(what, param="messages")
@@ -77,49 +103,11 @@ def read_messages(body: ChatRequest) -> list[Message]:
     return messages
 
 
-def read_tools(body: ChatRequest) -> tuple[Tool, ...]:
-    """The tools that may be called; ApiError for a fault."""
-    if not body.tools or body.tool_choice == "none":
-        return ()
-    notes = RowNotes()
-    tools = parse_tools({"tools": body.tools}, notes)
-    _require(notes, "tools")
-    return tools
-
-
-def _require(notes: RowNotes, param: str) -> None:
-    if notes.problems:
-        fault = notes.problems[0]
-        raise ApiError(f"{fault.message} {fault.remedy}".strip(), code=fault.code, param=param)
-
-
-def calls_of(answer: ServedAnswer, tools: Sequence[Tool]) -> list[ToolCall]:
-    """The calls that an answer makes of these tools; none where it was cut."""
-    if not tools or answer.reason != "stop":
-        return []
-    names = {str(_function(tool).get("name")) for tool in tools}
-    return [call for call in calls_in(answer.text) if call.name in names]
-
-
-def _function(tool: Tool) -> Document:
-    function = tool.get("function")
-    return function if isinstance(function, dict) else {}
-
-
 class ChatPieces(Pieces):
-    """The stream of a chat. Where tools may be called, an answer comes when it is complete.
+    """The stream of a chat. Where tools may be called, an answer comes when it is complete."""
 
-    ``more`` is what the last piece says of an answer.
-    """
-
-    def __init__(
-        self,
-        frame: Frame,
-        tools: Sequence[Tool],
-        scored: Decode | None,
-        more: Callable[[ServedAnswer], Document] = lambda _: {},
-    ) -> None:
-        self._frame, self._tools, self._scored, self._more = frame, tools, scored, more
+    def __init__(self, frame: Frame, chat: AskedChat) -> None:
+        self._frame, self._chat = frame, chat
 
     def first(self, count: int) -> Iterable[Document]:
         """Each answer's role."""
@@ -128,24 +116,26 @@ class ChatPieces(Pieces):
 
     def next(self, number: int, event: Event, so_far: ServedAnswer) -> Iterable[Document]:
         """The text that came, and at the end the reason."""
-        is_end = isinstance(event, AnswerEnd)
-        calls = calls_of(so_far, self._tools) if is_end else []
-        text = so_far.text if self._tools and is_end else "" if self._tools else event.text
+        rules, scored, is_end = self._chat.rules, self._chat.scored, isinstance(event, AnswerEnd)
+        calls = rules.calls(so_far) if is_end else []
+        text = so_far.text if rules.tools and is_end else "" if rules.tools else event.text
         scores = None
-        if self._scored is not None and not is_end:
-            scores = chat_scores(so_far.tokens[-1:], self._scored)
+        if scored is not None and not is_end:
+            scores = chat_scores(so_far.tokens[-1:], scored)
         if calls:
             listed = [{"index": i, **call_document(call)} for i, call in enumerate(calls)]
             yield self._piece(number, {"tool_calls": listed})
         elif text or scores is not None:
             yield self._piece(number, {"content": text}, logprobs=scores)
         if is_end:
-            reason = "tool_calls" if calls else so_far.reason
-            yield self._piece(number, self._more(so_far), reason=reason)
+            more: Document = {}
+            if self._chat.sources is not None:
+                more = {"annotations": chat_annotations(so_far.text, self._chat.cited)}
+            yield self._piece(number, more, reason="tool_calls" if calls else so_far.reason)
 
-    def usage(self, document: Document) -> Document:
+    def usage(self, usage: Usage) -> Document:
         """A piece without a choice."""
-        return self._frame.piece([], usage=document)
+        return self._frame.piece([], usage=usage.to_json())
 
     def _piece(
         self,

@@ -11,6 +11,7 @@ from tunesmith.server.answers import Event, ServedAnswer
 from tunesmith.server.documents import (
     Document,
     Frame,
+    Usage,
     completion_choice,
     completion_frame,
     completion_scores,
@@ -31,6 +32,7 @@ async def complete(service: Service, request: Request, body: CompletionRequest) 
         asked.finish()
         raise
     frame = completion_frame(body.model)
+    asked.span.named(frame.name)
     scored = None if body.logprobs is None else asked.decode
     if body.stream:
         return asked.stream(_TextPieces(frame, scored), counts_usage=body.counts_usage)
@@ -63,6 +65,6 @@ class _TextPieces(Pieces):
             choice = {"index": number, "text": event.text, "logprobs": scores}
             yield self._frame.piece([{**choice, "finish_reason": reason}])
 
-    def usage(self, document: Document) -> Document:
+    def usage(self, usage: Usage) -> Document:
         """A piece without a choice."""
-        return self._frame.piece([], usage=document)
+        return self._frame.piece([], usage=usage.to_json())

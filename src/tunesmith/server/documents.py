@@ -1,6 +1,7 @@
 """The documents that a client gets: whole answers, and the pieces of a stream."""
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 from tunesmith.data.rows import ToolCall
 from tunesmith.generation.answer_text import Decode
 from tunesmith.generation.request import MadeToken, TokenScore
+from tunesmith.retrieval.prompt import CITATION, CitedSource
 from tunesmith.server.answers import ServedAnswer
 
 Document = dict[str, Any]
@@ -59,8 +61,13 @@ class Frame:
         """A piece of a stream."""
         return {**self._head(self.piece_kind), "choices": choices, **more}
 
+    @property
+    def name(self) -> str:
+        """The id that a client gets."""
+        return f"{self.prefix}-{self.id}"
+
     def _head(self, kind: str) -> Document:
-        head = {"id": f"{self.prefix}-{self.id}", "object": kind, "created": self.created}
+        head = {"id": self.name, "object": kind, "created": self.created}
         return {**head, "model": self.model, "system_fingerprint": None}
 
 
@@ -139,3 +146,26 @@ def completion_choice(index: int, answer: ServedAnswer, decode: Decode | None) -
     scores = decode and completion_scores(answer.tokens, decode, 0)
     reason = answer.reason
     return {"index": index, "text": answer.text, "logprobs": scores, "finish_reason": reason}
+
+
+def citations(text: str, sources: Sequence[CitedSource]) -> list[Document]:
+    """Where an answer cites which source, as OpenAI has citations."""
+    places = {source.number: source.place for source in sources}
+    return [
+        {
+            "type": "url_citation",
+            "start_index": match.start(),
+            "end_index": match.end(),
+            "title": places[int(number)],
+            "url": places[int(number)],
+        }
+        for match in CITATION.finditer(text)
+        for number in re.findall(r"\d+", match[0])
+        if int(number) in places
+    ]
+
+
+def chat_annotations(text: str, sources: Sequence[CitedSource]) -> list[Document]:
+    """The same as chats have them: what a citation says is below its type."""
+    found = citations(text, sources)
+    return [{"type": (kind := each.pop("type")), kind: each} for each in found]

@@ -15,6 +15,7 @@ from tunesmith.core.errors import (
     TunesmithError,
     UsageError,
 )
+from tunesmith.data.faults import RowNotes
 from tunesmith.generation.request import Busy
 from tunesmith.server.protocol import (
     ChatRequest,
@@ -23,10 +24,12 @@ from tunesmith.server.protocol import (
     LoadRequest,
     UnloadRequest,
 )
+from tunesmith.server.response_protocol import ResponseRequest
 
 BODIES: Mapping[str, type[BaseModel]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": CompletionRequest,
+    "/v1/responses": ResponseRequest,
     "/v1/embeddings": EmbeddingRequest,
     "/v1/load_lora_adapter": LoadRequest,
     "/v1/unload_lora_adapter": UnloadRequest,
@@ -45,6 +48,8 @@ TYPES = {
 }
 STATUS_OF_CODE = {
     "unknown": 404,
+    "no_response": 404,
+    "not_installed": 404,
     "not_allowed": 403,
     "in_use": 409,
     "busy": 429,
@@ -52,7 +57,7 @@ STATUS_OF_CODE = {
     "stopped": 503,
     "unauthorized": 401,
     "too_large": 413,
-    "wrong_type": 415,
+    "unsupported_media_type": 415,
 }
 CODES = {"too_long": "context_length_exceeded", "unknown": "model_not_found"}
 RETRY_SECONDS = 5
@@ -88,6 +93,13 @@ class ApiError(TunesmithError):
     def __init__(self, message: str, *, code: str = "invalid", param: str | None = None) -> None:
         super().__init__(message, code=code)
         self.param = param
+
+
+def require_no_fault(notes: RowNotes, param: str) -> None:
+    """Raise ApiError for the first fault of what was read as a row of data."""
+    if notes.problems:
+        fault = notes.problems[0]
+        raise ApiError(f"{fault.message} {fault.remedy}".strip(), code=fault.code, param=param)
 
 
 def status_of(error: TunesmithError) -> int:

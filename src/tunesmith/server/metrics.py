@@ -67,11 +67,12 @@ class Watch:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics, self._start, self._first = metrics, time.monotonic(), True
 
-    def token(self) -> None:
-        """A token was made."""
-        if self._first:
-            self._first = False
+    def token(self) -> bool:
+        """A token was made; whether it was the first."""
+        is_first, self._first = self._first, False
+        if is_first:
             self._metrics.first_token.observe(time.monotonic() - self._start)
+        return is_first
 
     def end(self) -> None:
         """The answer is complete."""

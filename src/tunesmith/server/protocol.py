@@ -5,10 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tunesmith.generation.sampling import Penalties
+
+CHOICES = ("none", "auto", "required")  # of a tool
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 MAX_CHOICES = 16
 MAX_STOPS, MAX_STOP_CHARACTERS = 16, 1024
 MAX_TOP_SCORES = 20
+MAX_BIAS, MAX_BIASES = 100, 1024
+MAX_TOOLS, MAX_MESSAGES = 128, 16_384
 MAX_PROMPTS = 64
 MAX_TEXTS = 256  # that are embedded in one request
 
@@ -27,22 +32,24 @@ class StreamOptions(BaseModel):
     include_obfuscation: bool = False
 
 
-class Generation(BaseModel):
-    """What chats and completions share."""
+class Drawing(BaseModel):
+    """What all that a model writes has: which model, and how its tokens are chosen.
+
+    ``top_k``, ``min_p`` and ``repetition_penalty`` are vLLM's.
+    """
 
     model_config = STRICT
     model: str
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
-    stop: Stop = None
+    top_k: int | None = Field(None, ge=-1)
+    min_p: float | None = Field(None, ge=0, le=1)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    repetition_penalty: float | None = Field(None, ge=0.01, le=10)
+    logit_bias: dict[int, float] | None = None
     seed: int | None = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    # Taken where they change nothing, as some clients send them.
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
     # They change no answer.
     user: str | None = None
     store: bool | None = None
@@ -51,10 +58,35 @@ class Generation(BaseModel):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
 
-    @field_validator(
-        *("presence_penalty", "frequency_penalty", "logit_bias", "echo", "suffix"),
-        check_fields=False,
-    )
+    @field_validator("logit_bias")
+    @classmethod
+    def _few_and_small(cls, bias: dict[int, float] | None) -> dict[int, float] | None:
+        if bias and len(bias) > MAX_BIASES:
+            raise ValueError(f"must hold at most {MAX_BIASES:,} (holds {len(bias):,})")
+        if any(not -MAX_BIAS <= value <= MAX_BIAS for value in (bias or {}).values()):
+            raise ValueError(f"must hold numbers from -{MAX_BIAS} to {MAX_BIAS}")
+        return bias
+
+    @property
+    def penalties(self) -> Penalties | None:
+        """What changes the scores before a token is chosen; None: nothing."""
+        found = Penalties(
+            presence=self.presence_penalty or 0.0,
+            frequency=self.frequency_penalty or 0.0,
+            repetition=self.repetition_penalty or 1.0,
+            bias=self.logit_bias or {},
+        )
+        return None if found == Penalties() else found
+
+
+class Generation(Drawing):
+    """What chats and completions share."""
+
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
+    stop: Stop = None
+    stream_options: StreamOptions | None = None
+
+    @field_validator("echo", "suffix", check_fields=False)
     @classmethod
     def _without_effect(cls, value: object) -> object:
         if value:
@@ -115,12 +147,12 @@ class ResponseFormat(BaseModel):
 class ChatRequest(Generation):
     """POST /v1/chat/completions."""
 
-    messages: list[Json] = Field(min_length=1)
+    messages: list[Json] = Field(min_length=1, max_length=MAX_MESSAGES)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_SCORES)
-    tools: list[Json] | None = None
+    tools: list[Json] | None = Field(None, max_length=MAX_TOOLS)
     tool_choice: str | Json | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
@@ -131,11 +163,19 @@ class ChatRequest(Generation):
             raise ValueError("top_logprobs is for requests with logprobs: true")
         if self.tool_choice is not None and not self.tools:
             raise ValueError("tool_choice is for requests with tools")
-        if self.tool_choice not in (None, "none", "auto"):
-            raise ValueError("tool_choice must be none or auto: no call can be forced here")
-        if self.tools and self.schema_of_answer is not None:
+        if self.tool_choice not in (None, *CHOICES) and self.named_tool is None:
+            raise ValueError(f"tool_choice must be {', '.join(CHOICES)} or a function's name")
+        if self.tools and self.tool_choice != "none" and self.schema_of_answer is not None:
             raise ValueError("response_format and tools cannot be asked for together")
         return self
+
+    @property
+    def named_tool(self) -> str | None:
+        """The function that must be called; None: no single one."""
+        match self.tool_choice:
+            case {"type": "function", "function": {"name": str(name), **more}, **rest}:
+                return None if more or len(rest) else name
+        return None
 
     @property
     def schema_of_answer(self) -> Mapping[str, Any] | None:

@@ -266,16 +266,21 @@ def _served(
 def _http(served: "ServedModels", keys: "Keys", limits: ServerLimits) -> "uvicorn.Server":
     import uvicorn
 
+    from tunesmith.server.access import TimedProtocol
     from tunesmith.server.app import make_app
+    from tunesmith.server.traces import open_traces
 
     app = make_app(
         served,
         keys=keys,
         max_body_bytes=limits.body_bytes,
         request_seconds=limits.request_seconds,
+        traces=open_traces(),
     )
     config = uvicorn.Config(
         app,
+        http=TimedProtocol,
+        ws="none",
         log_level="critical",  # its own log would hold paths and errors of requests
         access_log=False,
         server_header=False,

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from tunesmith.conversation.ask import AskSettings, sources_prompt
 from tunesmith.conversation.documents import Documents, FoundPassages
 from tunesmith.core.errors import AdapterError, DataError
+from tunesmith.data.call_format import CallFormat, study_calls
 from tunesmith.data.rows import Message, Tool
 from tunesmith.data.tokenizer import encode
 from tunesmith.generation.adapter_pool import AdapterPool
@@ -120,13 +121,7 @@ class ServedModels:
     ) -> list[Prompt]:
         """Texts, or token ids, as they are; no token is added. DataError for what is no token."""
         tokenizer = self.shared.loaded.tokenizer(adapter)
-        vocabulary = self.shared.loaded.engine.embedding.num_embeddings
-        if any(not 0 <= i < vocabulary for p in prompts if not isinstance(p, str) for i in p):
-            raise DataError(
-                "A prompt holds a number that is no token of the model.",
-                remedy=f"Its tokens are 0 to {vocabulary - 1:,}.",
-                code="no_token",
-            )
+        self.require_tokens((i for p in prompts if not isinstance(p, str) for i in p), "A prompt")
 
         def render() -> list[Prompt]:
             return [
@@ -135,6 +130,16 @@ class ServedModels:
             ]
 
         return await self.rendered(render)
+
+    def require_tokens(self, ids: Iterable[int], where: str) -> None:
+        """Raise DataError where one of the ids is no token of the base."""
+        vocabulary = self.shared.loaded.engine.embedding.num_embeddings
+        if any(not 0 <= i < vocabulary for i in ids):
+            raise DataError(
+                f"{where} holds a number that is no token of the model.",
+                remedy=f"Its tokens are 0 to {vocabulary - 1:,}.",
+                code="no_token",
+            )
 
     async def find(self, question: str) -> FoundPassages:
         """What the documents, as they are now, have for a question; raises RagError, UsageError."""
@@ -168,6 +173,29 @@ class ServedModels:
         """What holds an answer to a schema; raises DataError as ``JsonGrammars.constraint``."""
         tokenizer = self.shared.loaded.tokenizer(adapter)
         return await self.rendered(lambda: self._grammars.constraint(tokenizer, schema))
+
+    async def call_format(self, adapter: str | None) -> CallFormat | None:
+        """How a model's calls are written; None where none can be forced."""
+        tokenizer = self.shared.loaded.tokenizer(adapter)
+
+        def learn() -> CallFormat | None:
+            return study_calls(tokenizer, self.shared.chat_format(tokenizer).tools)
+
+        return await self.rendered(learn)
+
+    async def call_constraint(
+        self,
+        adapter: str | None,
+        form: CallFormat,
+        schemas: Mapping[str, Mapping[str, Any]],
+        *,
+        most: int,
+    ) -> JsonConstraint:
+        """What holds an answer to calls; raises DataError as ``JsonGrammars.calls``."""
+        tokenizer = self.shared.loaded.tokenizer(adapter)
+        return await self.rendered(
+            lambda: self._grammars.calls(tokenizer, form, schemas, most=most)
+        )
 
     async def rendered(self, function: Callable[[], T]) -> T:
         """What a function returns that uses a tokenizer or an embedding model."""
