@@ -104,6 +104,15 @@ class PackedBatch:
         return tuple(runs)
 
     @cached_property
+    def adapter_rows(self) -> dict[str, int]:
+        """How many rows each adapter has, in the order of their first ones."""
+        rows: dict[str, int] = {}
+        for adapter, start, stop in self.segments:
+            if adapter is not None:
+                rows[adapter] = rows.get(adapter, 0) + stop - start
+        return rows
+
+    @cached_property
     def label_segments(self) -> tuple[tuple[str | None, int, int], ...]:
         """Runs of label rows with one adapter: (adapter, start, stop)."""
         return self._runs(self.on_host.label_rows)

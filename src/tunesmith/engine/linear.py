@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tunesmith.engine.autograd import Context, Gradients, Recompute, Sources, apply, marked
 from tunesmith.engine.batch import current_stream
+from tunesmith.engine.joined_terms import JoinedTerms, join
 from tunesmith.engine.shard import whole
 from tunesmith.engine.term import Term
 from tunesmith.models.four_bit import FourBit, four_bit_of
@@ -31,6 +32,7 @@ class SeamLinear(nn.Module):
         self.name, self.index = name, index
         self.experts = None  # one matrix, unlike a stack
         self.terms: dict[str, Term] = {}
+        self._joined: JoinedTerms | None = None  # of the last call
 
     @property
     def is_four_bit(self) -> bool:
@@ -64,28 +66,50 @@ class SeamLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[1, T, D_in] -> [1, T, D_out]; raises RuntimeError outside a stream."""
-        stream, parts = current_stream(), []
-        for adapter, start, stop in stream.segments:
-            if (term := self.terms.get(adapter or "")) is not None:
-                rows = slice(start, stop)
-                mask = stream.mask(adapter, rows, module=self.index, rate=term.dropout)
-                parts.append(TermRows(term, rows, mask))
+        flat = x.reshape(-1, self.in_features)
+        parts, joined = self._parts(flat)
         recompute, sources = marked(x)
         product = partial(self.product, exact=torch.is_grad_enabled())
-        how = Call(product, self.dense, parts, recompute), sources
+        how = Call(product, self.dense, parts, joined, recompute), sources
         masters = [master for part in parts for master in part.term.masters]
-        flat = x.reshape(-1, self.in_features)
         y = apply(_Linear, flat, self.weight, self.bias, how, *masters)
         return y.view(*x.shape[:-1], self.out_features)
+
+    def _parts(self, x: Tensor) -> "tuple[list[TermRows], JoinedTerms | None]":
+        """The terms of the current stream's adapters, and what some of them add in one."""
+        stream = current_stream()
+        joined = None
+        if self.terms and not (torch.is_grad_enabled() or stream.dropout):
+            joined = join(self._joined, self.terms, stream, x)
+            self._joined = joined or self._joined
+        together = () if joined is None else joined.copies
+        parts = []
+        for adapter, start, stop in stream.segments:
+            if (term := self.terms.get(adapter or "")) is not None:
+                if adapter in together and term.output is None and term.input is None:
+                    continue
+                rows = slice(start, stop)
+                mask = stream.mask(adapter, rows, module=self.index, rate=term.dropout)
+                parts.append(TermRows(term, rows, mask, adapter in together))
+        return parts, joined
 
 
 @dataclass(frozen=True, slots=True)
 class TermRows:
-    """A term on its rows of one call; ``mask`` makes their dropout factors [n, D_in]."""
+    """A term on its rows of one call; ``mask`` makes their dropout factors [n, D_in].
+
+    ``joined``: its B A is added with those of others.
+    """
 
     term: Term
     rows: slice
     mask: Callable[[Tensor], Tensor] | None
+    joined: bool = False
+
+    @property
+    def has_product(self) -> bool:
+        """Whether B A is to be added for this term alone."""
+        return self.term.a is not None and not self.joined
 
     def dropped(self, x: Tensor) -> Tensor:
         """d(x) [n, D_in] of its rows of x [T, D_in]."""
@@ -100,7 +124,15 @@ class Call:
     product: Callable[[Tensor], Tensor]
     dense: Callable[[torch.dtype], Tensor]
     parts: list[TermRows]
+    joined: JoinedTerms | None  # only without gradients
     recompute: Recompute | None  # None where x is kept
+
+    def without_parts(self, scaled: Tensor, x: Tensor) -> Tensor:
+        """W (i x) of every row, and what terms add in one."""
+        y = self.product(scaled)
+        if self.joined is not None:
+            self.joined.add_(y, x, current_stream())
+        return y
 
 
 class _Linear(torch.autograd.Function):
@@ -123,11 +155,11 @@ class _Linear(torch.autograd.Function):
         for part in call.parts:
             if part.term.input is not None:
                 scaled[part.rows] *= part.term.input.detach().to(x.dtype)
-        y = call.product(scaled)  # [T, D_out]
+        y = call.without_parts(scaled, x)  # [T, D_out]
         kept: list[Tensor | None] = []
         for part in call.parts:
             term, rows, xa, h = part.term, y[part.rows], None, None
-            if term.a is not None:
+            if part.has_product:
                 a, b = term.cast(x.dtype)
                 xa = part.dropped(x) @ a.t()  # [n, R]
                 rows.addmm_(xa, b.t(), alpha=term.scale)
