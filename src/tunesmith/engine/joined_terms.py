@@ -46,7 +46,9 @@ class JoinedTerms:
             (name, size, term.scale)
             for (name, term), size in zip(terms.items(), sizes, strict=True)
         )
-        views = zip(terms.items(), self.a.split(sizes), self.b.split(sizes), strict=True)
+        views = zip(
+            terms.items(), torch.split(self.a, sizes), torch.split(self.b, sizes), strict=True
+        )
         self.copies = {
             name: (term.replace_cast(a, b.t()), term.scale) for (name, term), a, b in views
         }
