@@ -80,13 +80,14 @@ def join(
 
     ``known`` is what was found at the call before: it is used again while it holds them and is at
     most twice as wide. A term that is not finite stays by itself: it would reach the others' rows.
+    In an exact stream all do.
     """
     present = {
         name: term
         for name in stream.adapter_rows
         if (term := terms.get(name)) is not None and term.a is not None and term.is_finite()
     }
-    if len(present) < 2 or not _pays(present, stream, x):
+    if stream.exact or len(present) < 2 or not _pays(present, stream, x):
         return None
     if known is not None and known.a.dtype == x.dtype:
         widest = 2 * sum(term.width for term in present.values())
@@ -121,7 +122,7 @@ def _own_columns(stream: PackedBatch, layout: Layout, like: Tensor) -> _OwnColum
         low, high = mine[0][0], mine[-1][1]
         others = torch.ones(high - low, ends[-1], dtype=torch.bool)
         scales = torch.ones(high - low, 1, dtype=like.dtype)
-        common = layout[0][2]
+        common = max((scale for _, _, scale in layout), key=abs) or 1.0
         for first, stop, number in mine:
             _, size, scale = layout[number]
             others[first - low : stop - low, ends[number] - size : ends[number]] = False
