@@ -64,11 +64,11 @@ def test_what_was_renewed_attached_anew_or_scaled_is_joined_anew(engine, monkeyp
     close(step(engine, adapters[:2]), before[:, :2])
     assert engine.linears[name]._joined is known, "it holds them"
     for linear_ in engine.linears.values():
+        linear_.terms["b"].scale = 0.5
+        linear_.terms["e"] = linear_.terms["c"]
         term = linear_.terms["a"]
         term.b.data.mul_(3)
         term.refresh()
-        linear_.terms["b"].scale = 0.5
-        linear_.terms["e"] = linear_.terms["c"]
     after = step(engine, adapters)
     close(after, apart(monkeypatch, engine, adapters))
     assert (after - before).abs().amax((0, 2)).min() > 1e-3

@@ -25,7 +25,7 @@ Layout = tuple[tuple[str, int, float], ...]  # adapter, columns, scale of each t
 class _OwnColumns:
     """Which of the R columns belong to each row's adapter, and how they count."""
 
-    rows: slice  # n of the T rows: from the first to the last one of these adapters
+    rows: slice | None  # n of the T rows, the first to the last one of these adapters; None: all
     others: Tensor  # [n, R] bool
     scale: float
     scales: Tensor | None  # [n, 1], where they differ
@@ -67,10 +67,12 @@ class JoinedTerms:
     def add_(self, y: Tensor, x: Tensor, stream: PackedBatch) -> None:
         """Add each row's own term: x [T, D_in], y [T, D_out]."""
         own = _own_columns(stream, self.layout, x)
-        xa = (x[own.rows] @ self.a.t()).masked_fill_(own.others, 0.0)  # also where it overflowed
+        if own.rows is not None:
+            x, y = x[own.rows], y[own.rows]
+        xa = (x @ self.a.t()).masked_fill_(own.others, 0.0)  # also where it overflowed
         if own.scales is not None:
             xa.mul_(own.scales)
-        y[own.rows].addmm_(xa, self.b, alpha=own.scale)
+        y.addmm_(xa, self.b, alpha=own.scale)
 
 
 def join(
@@ -80,14 +82,13 @@ def join(
 
     ``known`` is what was found at the call before: it is used again while it holds them and is at
     most twice as wide. A term that is not finite stays by itself: it would reach the others' rows.
-    In an exact stream all do.
     """
     present = {
         name: term
         for name in stream.adapter_rows
         if (term := terms.get(name)) is not None and term.a is not None and term.is_finite()
     }
-    if stream.exact or len(present) < 2 or not _pays(present, stream, x):
+    if len(present) < 2 or not _pays(present, stream, x):
         return None
     if known is not None and known.a.dtype == x.dtype:
         widest = 2 * sum(term.width for term in present.values())
@@ -120,6 +121,7 @@ def _own_columns(stream: PackedBatch, layout: Layout, like: Tensor) -> _OwnColum
         at = {name: number for number, name in enumerate(names)}
         mine = [(start, stop, at[a]) for a, start, stop in stream.segments if a in at]
         low, high = mine[0][0], mine[-1][1]
+        rows = None if high - low == len(stream.on_host.ids) else slice(low, high)
         others = torch.ones(high - low, ends[-1], dtype=torch.bool)
         scales = torch.ones(high - low, 1, dtype=like.dtype)
         common = max((scale for _, _, scale in layout), key=abs) or 1.0
@@ -129,8 +131,6 @@ def _own_columns(stream: PackedBatch, layout: Layout, like: Tensor) -> _OwnColum
             scales[first - low : stop - low] = scale / common
         others, scales = send([others, scales], like.device)
         differ = any(scale != common for _, _, scale in layout)
-        stream.plans[key] = _OwnColumns(
-            slice(low, high), others, common, scales if differ else None
-        )
+        stream.plans[key] = _OwnColumns(rows, others, common, scales if differ else None)
     own: _OwnColumns = stream.plans[key]
     return own

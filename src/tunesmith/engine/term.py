@@ -10,7 +10,19 @@ import torch
 from torch import Tensor, nn
 
 OVERSAMPLES, POWERS = 8, 4  # of the randomized decomposition
+_last_change = 0
 Masters = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
+
+
+def note_change() -> None:
+    """A term was renewed, attached or detached: what was made of terms may be old."""
+    global _last_change
+    _last_change += 1
+
+
+def changes() -> int:
+    """How many there were so far."""
+    return _last_change
 
 
 def difference(term: tuple[Tensor, Tensor], start: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -111,6 +123,7 @@ class Term:
         """Forget the copies and renew the norms, after the masters changed."""
         self._cast.clear()
         self._finite = None
+        note_change()
         if self.norms is not None:
             self._norms = self.norms(self)
 
