@@ -16,7 +16,13 @@ from transformers import AutoModelForCausalLM
 from benchmarks.workload import chats
 from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import open_base
-from tunesmith.config.methods import IA3Settings, LoraSettings, PromptSettings, PTuningSettings
+from tunesmith.config.methods import (
+    AnyMethod,
+    IA3Settings,
+    LoraSettings,
+    PromptSettings,
+    PTuningSettings,
+)
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.request import AnswerEnd, AnswerRequest, MadeToken
 from tunesmith.generation.sampling import Sampling
@@ -30,11 +36,12 @@ CACHE_BYTES, CONTEXT = 1 << 30, 1024
 Adapters = Sequence[str | None]
 
 
-def kinds(rank: int) -> dict[str, LoraSettings | PromptSettings | PTuningSettings | IA3Settings]:
+def kinds(rank: int) -> dict[str, AnyMethod]:
     """The adapters by name."""
-    loras = {f"lora{i}": LoraSettings(rank=rank, alpha=2 * rank) for i in range(LORAS)}
-    others = {"soft": PromptSettings(init="random"), "prefix": PTuningSettings()}
-    return {**loras, **others, "ia3": IA3Settings()}
+    lora = LoraSettings(rank=rank, alpha=2 * rank)
+    found: dict[str, AnyMethod] = {f"lora{i}": lora for i in range(LORAS)}
+    found |= {"soft": PromptSettings(init="random"), "prefix": PTuningSettings()}
+    return {**found, "ia3": IA3Settings()}
 
 
 def make_adapters(model: str, folder: Path, *, rank: int) -> dict[str, Path]:
