@@ -84,8 +84,8 @@ def serve(  # noqa: PLR0913  # one parameter for each flag
         bool,
         typer.Option(
             "--exact",
-            help="In 16-bit precision too, an answer does not depend on the requests beside it: "
-            "slower, and nothing that was read before is used again.",
+            help="Compute each answer as if it were alone, in 16-bit precision too: slower, and "
+            "nothing that was read before is used again.",
         ),
     ] = False,
     force: Annotated[
