@@ -26,6 +26,7 @@ MORE_PAGES = (
     "docs/adapters.md",
     "docs/rag.md",
     "docs/serve.md",
+    "docs/deploy.md",
     "examples/polite_ko/README.md",
     "examples/shop_ko/README.md",
 )

@@ -11,10 +11,10 @@ from tests.adapters.test_store import VARIANTS, assert_same_logits, ours, random
 from tests.families import tiny_model
 from tunesmith.adapters import folder as config_file
 from tunesmith.adapters import store
-from tunesmith.config.methods import LoraSettings, PromptSettings
+from tunesmith.config.methods import IA3Settings, LoraSettings, PromptSettings
 from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import prepare_
-from tunesmith.exports.adapter_folder import VLLM_RANKS, write_peft, write_vllm
+from tunesmith.exports.adapter_folder import MERGE_INSTEAD, VLLM_RANKS, write_peft, write_vllm
 from tunesmith.methods import table
 
 ALL = {name: each for name, each in VARIANTS.items() if not each.target_parameters}
@@ -99,8 +99,13 @@ def test_ranks_above_and_methods_beside_lora_are_refused(tmp_path):
     with pytest.raises(AdapterError, match="rank 513 is above the largest that vLLM takes, 512"):
         write_vllm(tmp_path / "a", tmp_path / "out")
     made(PromptSettings(tokens=3, init="random"), tmp_path / "p")
-    with pytest.raises(AdapterError, match="support LoRA only, not method prompt"):
+    with pytest.raises(AdapterError, match="support LoRA only, not method prompt") as refused:
         write_vllm(tmp_path / "p", tmp_path / "out")
+    assert refused.value.remedy.startswith("Serve it with tunesmith")
+    made(IA3Settings(), tmp_path / "i")
+    with pytest.raises(AdapterError, match="support LoRA only, not method ia3") as refused:
+        write_vllm(tmp_path / "i", tmp_path / "out")
+    assert refused.value.remedy == MERGE_INSTEAD
 
 
 @pytest.mark.parametrize("variant", ALL)

@@ -18,6 +18,7 @@ from tunesmith.retrieval.prompt import CitedSource
 from tunesmith.server.documents import chat_annotations
 
 QUESTION = "Who painted the amber room?"
+QUESTIONS = (QUESTION, "Who painted the birch room?", "Which room did amberson paint?")
 
 
 @pytest.fixture(scope="module")
@@ -47,25 +48,37 @@ def ask(client, question=QUESTION, **options):
     return client.chat.completions.create(messages=messages, **asked)
 
 
-def test_it_answers_as_rag_ask_with_the_same_sources(place):
-    root, client, _ = place
+def by_rag_ask(root, question):
     settings = AskSettings(sampling=Sampling(max_new_tokens=6))
     answerer = Answerer(open_base(str(root / "base"), dtype="float32"), settings)
-    expected = answerer.answer(Documents(str(root / "store")).find(QUESTION))
-    found = ask(client)
-    assert found.choices[0].message.content.strip() == expected.text
+    return answerer.answer(Documents(str(root / "store")).find(question))
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_it_answers_as_rag_ask_with_the_same_sources(place, question):
+    root, client, _ = place
+    expected, found = by_rag_ask(root, question), ask(client, question)
+    message = found.choices[0].message
+    assert message.content.strip() == expected.text
     assert found.sources == expected.to_json()["sources"]
-    assert found.choices[0].message.annotations == []
-    pieces = list(ask(client, stream=True))
+    places = {each["url_citation"]["title"] for each in message.annotations}
+    sources = expected.to_json()["sources"]
+    assert places == {s["place"] for s in sources if s["number"] in expected.to_json()["cited"]}
+    pieces = list(ask(client, question, stream=True))
     text = "".join(piece.choices[0].delta.content or "" for piece in pieces)
-    assert text == found.choices[0].message.content
+    assert text == message.content
 
 
 def test_what_was_edited_is_found_without_a_restart(place):
     root, client, write = place
+    first = lambda: ask(client, logprobs=True).choices[0].logprobs.content[0].logprob  # noqa: E731
+    before = first()
     (root / "docs" / "amber.txt").write_text("The amber room was painted by Zoe.")
     write()
-    assert "Zoe" in ask(client).sources[0]["text"]
+    found = ask(client)
+    assert "Zoe" in found.sources[0]["text"]
+    assert found.choices[0].message.content.strip() == by_rag_ask(root, QUESTION).text
+    assert abs(first() - before) > 1e-6, "a base of random weights changes little more"
 
 
 def test_the_models_are_listed_and_a_conversation_is_refused(place):

@@ -3,7 +3,7 @@
 For one adapter it is `methods.lora.plain_forward`, with the gradients written out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.engine.autograd import Context, Gradients, Recompute, Sources, apply, marked
-from tunesmith.engine.batch import current_stream
+from tunesmith.engine.batch import PackedBatch, current_stream
+from tunesmith.engine.joined_terms import JoinedTerms, join
 from tunesmith.engine.shard import whole
-from tunesmith.engine.term import Term
+from tunesmith.engine.term import Term, changes
 from tunesmith.models.four_bit import FourBit, four_bit_of
 
 
@@ -31,6 +32,10 @@ class SeamLinear(nn.Module):
         self.name, self.index = name, index
         self.experts = None  # one matrix, unlike a stack
         self.terms: dict[str, Term] = {}
+        self._joined: JoinedTerms | None = None  # of the last call that joined some
+        self._last: tuple[object, list[TermRows]] | None = (
+            None  # of which rows, and its other parts
+        )
 
     @property
     def is_four_bit(self) -> bool:
@@ -64,28 +69,76 @@ class SeamLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[1, T, D_in] -> [1, T, D_out]; raises RuntimeError outside a stream."""
-        stream, parts = current_stream(), []
-        for adapter, start, stop in stream.segments:
-            if (term := self.terms.get(adapter or "")) is not None:
-                rows = slice(start, stop)
-                mask = stream.mask(adapter, rows, module=self.index, rate=term.dropout)
-                parts.append(TermRows(term, rows, mask))
+        flat, stream = x.reshape(-1, self.in_features), current_stream()
+        exact = torch.is_grad_enabled()
+        product = partial(self.product, exact=exact)
+        if not exact:
+            parts, joined = self._together(flat, stream)
+            y, _ = Call(product, self.dense, parts, joined).compute(flat, self.bias, stream)
+            return y.view(*x.shape[:-1], self.out_features)
+        parts = self._parts(stream)
         recompute, sources = marked(x)
-        product = partial(self.product, exact=torch.is_grad_enabled())
-        how = Call(product, self.dense, parts, recompute), sources
+        how = Call(product, self.dense, parts, None, recompute), sources
         masters = [master for part in parts for master in part.term.masters]
-        flat = x.reshape(-1, self.in_features)
         y = apply(_Linear, flat, self.weight, self.bias, how, *masters)
         return y.view(*x.shape[:-1], self.out_features)
+
+    def _together(
+        self, x: Tensor, stream: PackedBatch
+    ) -> "tuple[list[TermRows], JoinedTerms | None]":
+        """Without gradients: what some terms add in one, and the others, as at the last call where
+        that was of the same rows.
+        """
+        if not self.terms:
+            return [], None
+        if stream.dropout or stream.exact:
+            return self._parts(stream), None
+        key = stream.segments, x.dtype, changes()
+        if self._last is None or self._last[0] != key:
+            joined = join(self._joined, self.terms, stream, x)
+            if joined is None:
+                return self._parts(stream), None
+            self._joined, self._last = joined, (key, self._parts(stream, joined.copies))
+        return self._last[1], self._joined
+
+    def _parts(self, stream: PackedBatch, joined: Container[str] = ()) -> "list[TermRows]":
+        """The terms of the stream's adapters, less what is ``joined``."""
+        parts = []
+        for adapter, start, stop in stream.segments:
+            if (term := self.terms.get(adapter or "")) is not None:
+                if adapter in joined and term.output is None and term.input is None:
+                    continue
+                rows = slice(start, stop)
+                mask = stream.mask(adapter, rows, module=self.index, rate=term.dropout)
+                parts.append(TermRows(term, rows, mask, adapter in joined))
+        return parts
 
 
 @dataclass(frozen=True, slots=True)
 class TermRows:
-    """A term on its rows of one call; ``mask`` makes their dropout factors [n, D_in]."""
+    """A term on its rows of one call; ``mask`` makes their dropout factors [n, D_in].
+
+    ``joined``: its B A is added with those of others.
+    """
 
     term: Term
     rows: slice
     mask: Callable[[Tensor], Tensor] | None
+    joined: bool = False
+
+    def add_(self, y: Tensor, x: Tensor, bias: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Add the term to its rows of y and scale them; x A^T [n, R] and what was scaled."""
+        term, rows, xa, h = self.term, y[self.rows], None, None
+        if term.a is not None and not self.joined:
+            a, b = term.cast(x.dtype)
+            xa = self.dropped(x) @ a.t()
+            rows.addmm_(xa, b.t(), alpha=term.scale)
+        if (factors := term.factors()) is not None:
+            h = rows.clone()  # [n, D_out]
+            rows.mul_(factors)
+            if term.whole and bias is not None:
+                rows += ((factors - 1) * bias).to(x.dtype)
+        return xa, h
 
     def dropped(self, x: Tensor) -> Tensor:
         """d(x) [n, D_in] of its rows of x [T, D_in]."""
@@ -100,7 +153,24 @@ class Call:
     product: Callable[[Tensor], Tensor]
     dense: Callable[[torch.dtype], Tensor]
     parts: list[TermRows]
-    recompute: Recompute | None  # None where x is kept
+    joined: JoinedTerms | None = None  # only without gradients
+    recompute: Recompute | None = None  # None where x is kept
+
+    def compute(
+        self, x: Tensor, bias: Tensor | None, stream: PackedBatch
+    ) -> "tuple[Tensor, list[Tensor | None]]":
+        """y [T, D_out] of x [T, D_in], and of each part x A^T and what o scales."""
+        scaled = x.clone() if any(part.term.input is not None for part in self.parts) else x
+        for part in self.parts:
+            if part.term.input is not None:
+                scaled[part.rows] *= part.term.input.detach().to(x.dtype)
+        y = self.product(scaled)
+        if self.joined is not None:
+            self.joined.add_(y, x, stream)
+        kept = [each for part in self.parts for each in part.add_(y, x, bias)]
+        if bias is not None:
+            y += bias.to(x.dtype)
+        return y, kept
 
 
 class _Linear(torch.autograd.Function):
@@ -119,26 +189,7 @@ class _Linear(torch.autograd.Function):
         *masters: Tensor | None,  # noqa: ARG004  (the terms hold them; autograd must see them)
     ) -> Tensor:
         call, sources = how
-        scaled = x.clone() if any(part.term.input is not None for part in call.parts) else x
-        for part in call.parts:
-            if part.term.input is not None:
-                scaled[part.rows] *= part.term.input.detach().to(x.dtype)
-        y = call.product(scaled)  # [T, D_out]
-        kept: list[Tensor | None] = []
-        for part in call.parts:
-            term, rows, xa, h = part.term, y[part.rows], None, None
-            if term.a is not None:
-                a, b = term.cast(x.dtype)
-                xa = part.dropped(x) @ a.t()  # [n, R]
-                rows.addmm_(xa, b.t(), alpha=term.scale)
-            if (factors := term.factors()) is not None:
-                h = rows.clone()  # [n, D_out]
-                rows.mul_(factors)
-                if term.whole and bias is not None:
-                    rows += ((factors - 1) * bias).to(x.dtype)
-            kept += [xa, h]
-        if bias is not None:
-            y += bias.to(x.dtype)
+        y, kept = call.compute(x, bias, current_stream())
         held: tuple[Tensor | None, Tensor | None] = (None, None)
         _, needs_weight, _, _, *needs = ctx.needs_input_grad
         if needs_weight or any(needs[0::4]) or any(needs[3::4]):

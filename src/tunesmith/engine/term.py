@@ -10,7 +10,19 @@ import torch
 from torch import Tensor, nn
 
 OVERSAMPLES, POWERS = 8, 4  # of the randomized decomposition
+_last_change = 0
 Masters = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
+
+
+def note_change() -> None:
+    """A term was renewed, attached or detached: what was made of terms may be old."""
+    global _last_change
+    _last_change += 1
+
+
+def changes() -> int:
+    """How many there were so far."""
+    return _last_change
 
 
 def difference(term: tuple[Tensor, Tensor], start: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -56,6 +68,7 @@ class Term:
     experts: int | None = None
     _norms: Tensor | None = None
     _cast: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _finite: bool | None = None
 
     @property
     def masters(self) -> Masters:
@@ -77,6 +90,22 @@ class Term:
         a0, b0 = self.offset
         return difference(own, (a0.detach(), b0.detach()))
 
+    @property
+    def width(self) -> int:
+        """R' of ``product``."""
+        return self.rank if self.offset is None else 2 * self.rank
+
+    def is_finite(self) -> bool:
+        """Whether all numbers of B are; found once until the next ``refresh``."""
+        if self._finite is None:
+            self._finite = self.b is not None and bool(self.product()[1].isfinite().all())
+        return self._finite
+
+    def replace_cast(self, a: Tensor, b: Tensor) -> Tensor:
+        """Keep a ``cast`` with the same numbers that lies elsewhere; gives its A."""
+        self._cast[a.dtype] = a, b
+        return a
+
     def cast(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """``product`` in ``dtype``, made once until the next ``refresh``."""
         if dtype not in self._cast:
@@ -93,6 +122,8 @@ class Term:
     def refresh(self) -> None:
         """Forget the copies and renew the norms, after the masters changed."""
         self._cast.clear()
+        self._finite = None
+        note_change()
         if self.norms is not None:
             self._norms = self.norms(self)
 

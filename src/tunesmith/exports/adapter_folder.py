@@ -86,9 +86,10 @@ def require_plain_lora(folder: Path, programs: str, merge_instead: str) -> LoraS
     """
     settings = store.settings_of(folder)
     if not isinstance(settings, LoraSettings):
+        other = "Serve it with tunesmith, or train the same data with method lora."
         raise AdapterError(
             f"{folder}: {programs} support LoRA only, not method {settings.kind}.",
-            remedy="Serve it with tunesmith, or train the same data with method lora.",
+            remedy=merge_instead if table.of(settings).mergeable else other,
         )
     odd = ["DoRA's magnitudes (use_dora)"] if settings.dora else []
     if settings.target_parameters:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tunesmith.config.settings import Settings
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.shard import is_sharded
-from tunesmith.engine.term import Term
+from tunesmith.engine.term import Term, note_change
 
 PREFIX = "base_model.model."  # of every tensor's name in PEFT's files
 # Token ids whose rows are trained, each with the ids whose mean row it starts from.
@@ -116,6 +116,7 @@ def beside(
     def detach() -> None:
         for module in terms:
             seams[module].terms.pop(name, None)
+        note_change()
 
     refresh()
     drops = any(term.dropout for term in terms.values())
