@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tunesmith.api.merge import conflicts, merge
     from tunesmith.api.rag import rag
     from tunesmith.api.runs import list_runs, show_run, write_report
+    from tunesmith.api.search import Search, search
     from tunesmith.api.settings import IA3, Full, LoRA, Prompt, PTuning, QLoRA, checks
     from tunesmith.api.setup import demo, doctor, init
     from tunesmith.api.show_data import show
@@ -70,6 +71,7 @@ _FILES = {
     "api.merge": ("conflicts", "merge"),
     "api.rag": ("rag",),
     "api.runs": ("list_runs", "show_run", "write_report"),
+    "api.search": ("Search", "search"),
     "api.settings": ("Full", "IA3", "LoRA", "PTuning", "Prompt", "QLoRA", "checks"),
     "api.setup": ("demo", "doctor", "init"),
     "api.show_data": ("show",),
@@ -114,6 +116,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "RunError",
+    "Search",
     "Server",
     "ServerLimits",
     "Store",
@@ -140,6 +143,7 @@ __all__ = [
     "open_run",
     "pull",
     "rag",
+    "search",
     "serve",
     "show",
     "show_adapter",

@@ -11,7 +11,7 @@ from tunesmith import __version__
 from tunesmith.cli import adapters, data, rag, runs, setup
 from tunesmith.cli.chat import chat
 from tunesmith.cli.command import CONTEXT, refuse, say, words_given
-from tunesmith.cli.compare import compare
+from tunesmith.cli.compare import compare, search
 from tunesmith.cli.runs import report
 from tunesmith.cli.serve import serve
 from tunesmith.cli.setup import demo, doctor, init, methods
@@ -39,6 +39,9 @@ app.command(
 app.command(
     "compare", options_metavar="[CONFIG] [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
 )(compare)
+app.command(
+    "search", options_metavar="[CONFIG] [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
+)(search)
 app.command(
     "evaluate", options_metavar="TARGET [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
 )(evaluate)

@@ -78,6 +78,12 @@ class LoraSettings(Settings):
         ),
     }
     init_words: ClassVar[frozenset[str]] = TAKEN_STARTS
+    # what a search tries beside the rate, and what keeps its ratio to a value that it changes
+    searched: ClassVar[dict[str, tuple[object, ...]]] = {
+        "rank": (4, 8, 16, 32, 64),
+        "targets": ("all-linear", ("*attn*",)),
+    }
+    scales_with: ClassVar[dict[str, str]] = {"alpha": "rank"}
     kind: Literal["lora", "qlora"] = "lora"
     rank: int = Field(16, ge=1, description="rank R of the term B A")
     alpha: float = Field(32.0, gt=0, description="scale numerator: the term counts alpha / rank")
@@ -173,6 +179,7 @@ class FullSettings(Settings):
 
 
 DEFAULT_VIRTUAL_TOKENS = 20
+SEARCHED_TOKENS = (10, 20, 50, 100)
 VirtualTokens = Annotated[
     int | None,
     Field(
@@ -226,6 +233,7 @@ class PromptSettings(Settings):
         )
     }
     init_words: ClassVar[frozenset[str]] = VIRTUAL_INITS
+    searched: ClassVar[dict[str, tuple[int, ...]]] = {"tokens": SEARCHED_TOKENS}
     kind: Literal["prompt"] = "prompt"
     tokens: VirtualTokens = None
     init: VirtualInit = "sample"
@@ -253,6 +261,7 @@ class PTuningSettings(Settings):
         )
     }
     init_words: ClassVar[frozenset[str]] = VIRTUAL_INITS
+    searched: ClassVar[dict[str, tuple[int, ...]]] = {"tokens": SEARCHED_TOKENS}
     kind: Literal["p-tuning", "prefix"] = Field(
         "p-tuning", description="prefix is another name of p-tuning"
     )

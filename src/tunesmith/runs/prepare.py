@@ -123,7 +123,7 @@ def prepare(
         engine=loaded.engine,
         adapter=adapter,
         rows=rows.train,
-        held=rows.held,
+        held=rows.choosing,
         settings=config.train,
         folder=run.folder.path,
         copies=rows.copies,

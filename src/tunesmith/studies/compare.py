@@ -25,7 +25,7 @@ from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
 from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder, alone
-from tunesmith.runs.inputs import COMPARISON, require_files
+from tunesmith.runs.inputs import COMPARISON, SEARCH, require_files
 from tunesmith.runs.mirror import require_no_mirror
 from tunesmith.runs.model_choice import with_model
 from tunesmith.runs.neighbours import announced
@@ -69,7 +69,7 @@ class ComparedRun:
             "trainable_parameters": self.trainable_parameters,
             "adapter_bytes": _result_bytes(self.summary.adapter if self.summary else None),
             **{key: ended.get(key) for key in kept},
-            **_score(ended.get("evaluation"), TUNED),
+            **score_of(ended.get("evaluation"), TUNED),
             "verdict": _verdict(ended.get("evaluation")),
             "error": None if self.error is None else str(self.error),
         }
@@ -87,7 +87,7 @@ class ComparisonState:
     def to_json(self) -> dict[str, object]:
         """The documented document."""
         found = [row.summary.evaluation for row in self.rows if row.summary]
-        base = next((_score(each, BASE) for each in found if each), _score(None, BASE))
+        base = next((score_of(each, BASE) for each in found if each), score_of(None, BASE))
         return {
             "out": str(self.out),
             "runs": [row.to_json() for row in self.rows],
@@ -97,7 +97,7 @@ class ComparisonState:
         }
 
 
-def _score(evaluation: object, arm: str) -> dict[str, object]:
+def score_of(evaluation: object, arm: str) -> dict[str, object]:
     """Score and interval of an arm under the first check, which decides."""
     arms = evaluation.get("arms", {}) if isinstance(evaluation, Mapping) else {}
     checks = arms.get(arm, {}).get("checks", {})
@@ -145,7 +145,7 @@ def _begun_rows(variants: Sequence[Variant], out: Path, progress: Progress) -> C
     """The comparison with a folder for each run."""
     if is_restarted() and (out / COMPARISON).exists():
         return _kept_rows(out)
-    _require_free(out)
+    require_free(out)
     folders = [RunFolder(out / variant.name) for variant in variants]
     for variant, folder in zip(variants, folders, strict=True):
         require_evaluable(variant.config)
@@ -165,10 +165,11 @@ def _begun_rows(variants: Sequence[Variant], out: Path, progress: Progress) -> C
     return ComparisonState(out, rows)
 
 
-def _require_free(out: Path) -> None:
+def require_free(out: Path) -> None:
     """Raise RunError for the folder of a comparison, or of a run, whose page would be replaced."""
     run = RunFolder(out).config.name
-    for name, what, command in ((COMPARISON, "comparison", "compare"), (run, "run", "train")):
+    kinds = {COMPARISON: ("comparison", "compare"), SEARCH: ("search",) * 2, run: ("run", "train")}
+    for name, (what, command) in kinds.items():
         if (out / name).exists():
             raise RunError(
                 f"{out} holds a {what} already.",
@@ -270,7 +271,7 @@ def _train_group(
     first = runs[rows[0].name]
     memory.forget_peak(detect_device(first.config.device))
     base = KnownBase(open_for_ranks(first.config, progress=first.progress))
-    load = _read_once()
+    load = read_once()
     ready: dict[str, PreparedRun] = {}
     for row in rows:
         with _error_kept(row):
@@ -306,7 +307,7 @@ def _members(rows: Sequence[ComparedRun], ready: Mapping[str, PreparedRun]) -> d
     return {row.name: members[row.name] for row in rows if row.name in members}
 
 
-def _read_once() -> LoadRows:
+def read_once() -> LoadRows:
     """Reads rows that several runs share once."""
     known: dict[tuple[object, ...], RunRows] = {}
 
