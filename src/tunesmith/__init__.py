@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tunesmith.api.export import export
     from tunesmith.api.load import Dialogue, Model, chat, load
     from tunesmith.api.merge import conflicts, merge
+    from tunesmith.api.plan import Plan, plan
     from tunesmith.api.rag import rag
     from tunesmith.api.runs import list_runs, show_run, write_report
     from tunesmith.api.settings import IA3, Full, LoRA, Prompt, PTuning, QLoRA, checks
@@ -68,6 +69,7 @@ _FILES = {
     "api.export": ("export",),
     "api.load": ("Dialogue", "Model", "chat", "load"),
     "api.merge": ("conflicts", "merge"),
+    "api.plan": ("Plan", "plan"),
     "api.rag": ("rag",),
     "api.runs": ("list_runs", "show_run", "write_report"),
     "api.settings": ("Full", "IA3", "LoRA", "PTuning", "Prompt", "QLoRA", "checks"),
@@ -108,6 +110,7 @@ __all__ = [
     "Model",
     "ModelError",
     "PTuning",
+    "Plan",
     "Prompt",
     "QLoRA",
     "RagError",
@@ -138,6 +141,7 @@ __all__ = [
     "load",
     "merge",
     "open_run",
+    "plan",
     "pull",
     "rag",
     "serve",

@@ -11,8 +11,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from tests.families import FAMILIES, SHAPE
 from tests.whole import KINDS, whole_config
 from tunesmith.core.errors import ModelError
+from tunesmith.engine.config_shape import _defaults, shape_of
 from tunesmith.engine.families import layer_keys, layer_windows
-from tunesmith.engine.shape import _defaults, shape_of
 from tunesmith.models.text_part import empty_model
 
 
