@@ -1,7 +1,8 @@
-"""The shape of a base: linear layers, heads, experts, vocabulary, windows; no library of tensors."""
+"""The shape of a base: linear layers, heads, experts, vocabulary; no library of tensors."""
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,12 @@ class ModelShape:
     others: int = 0
     four_bit: bool = False  # in its files
     softcap: bool = False  # of the head
+    kinds: tuple[tuple[int, LayerShape], ...] = field(init=False)
+    """How many layers there are of each shape: hundreds of equal ones are counted once."""
+
+    def __post_init__(self) -> None:
+        """Count the layers of each shape."""
+        object.__setattr__(self, "kinds", tuple((n, x) for x, n in Counter(self.layers).items()))
 
     @property
     def head_weights(self) -> int:
@@ -111,13 +118,15 @@ class ModelShape:
     @property
     def parameters(self) -> int:
         """All of them."""
-        return self.outside + sum(layer.parameters for layer in self.layers)
+        return self.outside + sum(count * layer.parameters for count, layer in self.kinds)
 
     @property
     def active(self) -> int:
         """Those that one token is multiplied with, head included."""
         outer = sum(each.products for each in self.outer)
-        return self.head_weights + outer + sum(layer.products for layer in self.layers)
+        return (
+            self.head_weights + outer + sum(count * layer.products for count, layer in self.kinds)
+        )
 
     def named_linears(self) -> Iterator[tuple[str, Linear]]:
         """Every linear layer by its name in the model, experts not among them."""

@@ -131,11 +131,11 @@ def base_memory(shape: ModelShape, setup: Setup, *, trained: bool) -> BaseMemory
     four_bit = (setup.four_bit or shape.four_bit) and not trained
     sharded = replicated = 0.0
     sizes = []
-    for layer in shape.layers:
+    for count, layer in shape.kinds:
         codes = layer.matrix_weights if four_bit else 0
         plain = layer.parameters - codes
-        sharded += plain * each + codes * CODE
-        replicated += codes * SCALES
+        sharded += count * (plain * each + codes * CODE)
+        replicated += count * codes * SCALES
         sizes.append(plain * (2 * MASTER if trained else each) + codes * CODE)
     outer = sum(linear.weights for linear in shape.outer) if four_bit else 0
     replicated += (shape.outside - outer) * each + outer * (CODE + SCALES)
@@ -251,7 +251,7 @@ def kept_activations(kept: int, largest: int, shape: ModelShape, setup: Setup) -
     1604.06174), and one is whole at a time.
     """
     d, e, t = shape.width, setup.bytes, setup.tokens
-    widest = max(layer.head_width for layer in shape.layers)
+    widest = max(layer.head_width for _, layer in shape.kinds)
     around = t * (2 * d * e + 4 + 2 * widest * e)
     if setup.recompute == "layers":
         return round(around + len(shape.layers) * t * d * e + largest)
@@ -263,12 +263,12 @@ def backward_bytes(shape: ModelShape, size: TrainedSize, setup: Setup) -> int:
     weight as it is multiplied with.
     """
     d, e, t = shape.width, setup.bytes, setup.tokens
-    inner = max(layer.gates * layer.inner for layer in shape.layers)
-    experts = max(_expert_width(layer) for layer in shape.layers)
+    inner = max(layer.gates * layer.inner for _, layer in shape.kinds)
+    experts = max(_expert_width(layer) for _, layer in shape.kinds)
     wide = max(2 * inner, 2 * experts)
     temporary = t * e * (wide + 4 * d)
     largest = max(
-        (each.weights for layer in shape.layers for each in (*layer.linears, *layer.experts)),
+        (each.weights for _, layer in shape.kinds for each in (*layer.linears, *layer.experts)),
         default=0,
     )
     if size.trains_base:

@@ -254,6 +254,9 @@ class Case:
     def fitting(self, **changes: object) -> Setup | None:
         """The setup that a run would take: as little recomputed as fits, then as many tokens."""
         least = self.wish.document if self.wish.micro_batch is None else self.wanted()
+        smallest = self.setup(least, self.choices()[-1], **changes)
+        if self.takes(smallest) > self.device.usable:
+            return None
         for recompute in self.choices():
             tokens = self.wanted()
             while tokens >= least:
@@ -285,12 +288,8 @@ class Case:
         """What would make it fit, each alone."""
         wish = self.wish
         if wish.micro_batch is not None or wish.recompute is not None:
-            freed = Case(
-                self.shape,
-                self.settings,
-                self.device,
-                replace(wish, micro_batch=None, recompute=None),
-            )
+            open_wish = replace(wish, micro_batch=None, recompute=None)
+            freed = Case(self.shape, self.settings, self.device, open_wish)
             if (found := freed.fitting()) is not None:
                 yield (
                     f"train.tokens_per_micro_batch {found.tokens}, train.recompute "
@@ -298,9 +297,9 @@ class Case:
                 )
         if wish.optimizer != "adamw8bit" and self.fitting(optimizer="adamw8bit"):
             yield "train.optimizer adamw8bit"
-        if not self.four_bit and self.device.has_four_bit and not self.size.trains_base:
-            if self.fitting(four_bit=True):
-                yield "a 4-bit base (qlora)"
+        can_be_four_bit = self.device.has_four_bit and not self.size.trains_base
+        if not self.four_bit and can_be_four_bit and self.fitting(four_bit=True):
+            yield "a 4-bit base (--method qlora)"
         if (rank := self._fitting_rank()) is not None:
             yield f"method.rank {rank}"
         if (longest := self.longest_context()) and longest < wish.document:
@@ -323,9 +322,8 @@ class Case:
             return None
         ranks = max(2, 2 * self.wish.ranks)
         while ranks <= MOST_RANKS:
-            case = Case(
-                self.shape, self.settings, self.device, replace(self.wish, ranks=ranks, shard=True)
-            )
+            shared = replace(self.wish, ranks=ranks, shard=True)
+            case = Case(self.shape, self.settings, self.device, shared)
             if case.fitting() is not None:
                 return ranks
             ranks *= 2
@@ -340,13 +338,15 @@ class Case:
             setup = replace(self.setup(tokens, recompute), document=tokens)
             return self.takes(setup) <= self.device.usable
 
-        low, high = 0, limit
+        low, high = 1, limit
         if fits(high):
             return high
+        if not fits(1):
+            return None
         while high - low > max(16, low // 64):
             middle = (low + high) // 2
             low, high = (middle, high) if fits(middle) else (low, middle)
-        return low or None
+        return low
 
     def largest(self, known: Mapping[str, ModelShape]) -> str | None:
         """The known base with the most parameters that this method fits on the device."""

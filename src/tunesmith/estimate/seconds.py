@@ -130,7 +130,7 @@ class _Work:
         return found
 
     def terms(self) -> float:
-        """Of LoRA: A x and B (A x) forward, and the gradients of x, A and B: 6 T R (D_in + D_out)."""
+        """Of LoRA: A x, B (A x), and the gradients of x, A and B: 6 T R (D_in + D_out)."""
         again = self.setup.recompute == "layers"
         return sum(
             group.count * self.product(seam.linear, 3 + again, rank=seam.rank)
@@ -185,7 +185,7 @@ class _Work:
         """Each 4-bit weight made dense in forward and again in backward, in every micro-batch."""
         if not (self.setup.four_bit or self.shape.four_bit) or self.size.trains_base:
             return 0.0
-        weights = sum(layer.matrix_weights for layer in self.shape.layers)
+        weights = sum(count * layer.matrix_weights for count, layer in self.shape.kinds)
         times = self.batches * (2 + (self.setup.recompute == "layers"))
         if self.device.dequantized is not None:
             return times * weights / self.device.dequantized
@@ -206,7 +206,7 @@ class _Work:
         sent = 2.0 * MASTER * self.size.trained
         if self.setup.shard:
             each = CODE if self.setup.four_bit else self.setup.bytes
-            sent += AHEAD * self.batches * each * sum(x.parameters for x in self.shape.layers)
+            sent += AHEAD * self.batches * each * sum(n * x.parameters for n, x in self.shape.kinds)
         return sent * (self.setup.ranks - 1) / self.setup.ranks / LINK
 
 

@@ -60,12 +60,18 @@ class TrainedSize:
 
 def trained_size(settings: AnyMethod, shape: ModelShape) -> TrainedSize:
     """What the method of these settings trains; ConfigError where the base does not allow it."""
-    return _size(settings, shape)
+    key = shape, f"{type(settings).__name__} {settings.model_dump_json()}"
+    if key not in _sizes:
+        _sizes[key] = _size(settings, shape)
+    return _sizes[key]
+
+
+_sizes: dict[tuple[ModelShape, str], TrainedSize] = {}
 
 
 @functools.singledispatch
-def _size(settings: object, shape: ModelShape) -> TrainedSize:
-    raise TypeError(f"no method has settings of {type(settings).__name__} ({shape.family})")
+def _size(settings: object, _: ModelShape) -> TrainedSize:
+    raise TypeError(f"no method has settings of {type(settings).__name__}")
 
 
 @_size.register
