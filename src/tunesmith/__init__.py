@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tunesmith.api.export import export
     from tunesmith.api.load import Dialogue, Model, chat, load
     from tunesmith.api.merge import conflicts, merge
+    from tunesmith.api.plan import Plan, plan
     from tunesmith.api.rag import rag
     from tunesmith.api.runs import list_runs, show_run, write_report
     from tunesmith.api.search import Search, search
@@ -69,6 +70,7 @@ _FILES = {
     "api.export": ("export",),
     "api.load": ("Dialogue", "Model", "chat", "load"),
     "api.merge": ("conflicts", "merge"),
+    "api.plan": ("Plan", "plan"),
     "api.rag": ("rag",),
     "api.runs": ("list_runs", "show_run", "write_report"),
     "api.search": ("Search", "search"),
@@ -110,6 +112,7 @@ __all__ = [
     "Model",
     "ModelError",
     "PTuning",
+    "Plan",
     "Prompt",
     "QLoRA",
     "RagError",
@@ -141,6 +144,7 @@ __all__ = [
     "load",
     "merge",
     "open_run",
+    "plan",
     "pull",
     "rag",
     "search",

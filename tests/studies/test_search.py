@@ -112,7 +112,7 @@ def test_every_survivor_is_to_the_byte_as_alone(searched):
 
 
 def test_what_is_judged_was_never_used_to_choose(searched):
-    folder, state, _ = searched
+    _, state, _ = searched
     loaded = open_for(state.config, progress=Progress())
     rows = load_rows_for(state.config, loaded, None)
     sides = [

@@ -67,10 +67,8 @@ class Search(Outcome):
 
         rows = [_cells(row) for row in sorted(document["settings"], key=rank)]
         print_table(console, TITLES, rows=rows, numbers=NUMBERS, words=("state",))
-        choosing = pluralize(document["choosing_rows"], "held-out row")
-        paragraph(
-            console, f"Loss and score: of the {choosing} that choose, at the best checkpoint."
-        )
+        chosen = pluralize(document["choosing_rows"], "held-out row")
+        paragraph(console, f"Loss and score: of the {chosen} that choose, at the best checkpoint.")
         if document["score"]["score"] is not None:
             scored = pluralize(document["scored_rows"], "row")
             paragraph(
@@ -100,26 +98,26 @@ class Search(Outcome):
 def search(
     data: Data | None = None,
     *,
-    minutes: float = MINUTES,
     over: Mapping[str, object] | None = None,
-    settings_at_most: int | None = None,
+    at_most: int | None = None,
     resume: str | Path | None = None,
     on_event: OnRunEvent | None = None,
     progress: bool | None = None,
     **keywords: Unpack[RunKeywords],
 ) -> Search:
-    """Find the best settings of a run in about so many ``minutes``, its evaluation included.
+    """Find the best settings of a run in about so many ``minutes`` (30), its evaluation included.
 
     ``over``: what is varied by its key, a pair (low, high) or a list; without it the learning rate
     and what the method offers (rank and targets, or virtual tokens). Adapters train together, those
     behind stop early. A part of the held-out rows chooses (`data.validation`, 0.5), the others
-    judge. ``on_event`` receives the name of a setting and its event.
+    judge. ``at_most``: so many settings. ``on_event`` receives the name of a setting and its event.
 
     Raises ConfigError and DataError for what cannot be searched, Cancelled after Ctrl-C with the
     best so far in ``result``; ``search(resume=OUT)`` resumes. Needs the extra `search`.
 
     >>> ts.search("rows.jsonl", minutes=30, over={"train.lr": (1e-4, 1e-2)})  # doctest: +SKIP
     """
+    minutes = keywords.pop("minutes", MINUTES)
     with config_unless(resume, data, keywords) as config:
         from tunesmith.runs.folder import free_folder
         from tunesmith.runs.inputs import require_inputs, require_search
@@ -144,7 +142,7 @@ def search(
                         work.progress_of,
                         over=over,
                         minutes=minutes,
-                        most=settings_at_most,
+                        most=at_most,
                     )
             except Cancelled as cancelled:
                 raise Cancelled(again, _stopped(cancelled, work.warnings)) from None

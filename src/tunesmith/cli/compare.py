@@ -114,7 +114,7 @@ def search(
     return run(
         minutes=minutes,
         over=read_over(over or []) or None,
-        settings_at_most=settings,
+        at_most=settings,
         resume=resume,
         config=file,
         settings=flags,

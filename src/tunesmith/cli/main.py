@@ -12,6 +12,7 @@ from tunesmith.cli import adapters, data, rag, runs, setup
 from tunesmith.cli.chat import chat
 from tunesmith.cli.command import CONTEXT, refuse, say, words_given
 from tunesmith.cli.compare import compare, search
+from tunesmith.cli.plan import plan
 from tunesmith.cli.runs import report
 from tunesmith.cli.serve import serve
 from tunesmith.cli.setup import demo, doctor, init, methods
@@ -33,6 +34,7 @@ app.command("doctor")(doctor)
 app.command("methods")(methods)
 app.command("init", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)(init)
 app.add_typer(data.app, name="data")
+app.command("plan", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)(plan)
 app.command(
     "train", options_metavar="[CONFIG] [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
 )(train)

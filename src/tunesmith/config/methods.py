@@ -330,6 +330,12 @@ def method_notes() -> dict[str, MethodNote]:
     return {kind: note for m in members for kind, note in getattr(m, "notes", {}).items()}
 
 
+def default_methods() -> dict[str, AnyMethod]:
+    """The settings of every kind as they are unless something is given."""
+    members = [m for m in nested_models(MethodSettings) if hasattr(m, "notes")]
+    return {kind: m(kind=kind) for m in members for kind in m.notes}  # type: ignore[misc]
+
+
 def needs_four_bit(kind: object) -> bool:
     """Whether a method needs a base whose linear layers are 4-bit; False for no method."""
     return kind in _FOUR_BIT

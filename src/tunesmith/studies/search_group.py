@@ -1,4 +1,4 @@
-"""What trains in a search: settings that began, those behind that stop, and others in their place."""
+"""What trains in a search: settings begin, those behind stop, and others take their place."""
 
 import math
 import time
