@@ -179,7 +179,6 @@ class FullSettings(Settings):
 
 
 DEFAULT_VIRTUAL_TOKENS = 20
-SEARCHED_TOKENS = (10, 20, 50, 100)
 VirtualTokens = Annotated[
     int | None,
     Field(
@@ -233,7 +232,7 @@ class PromptSettings(Settings):
         )
     }
     init_words: ClassVar[frozenset[str]] = VIRTUAL_INITS
-    searched: ClassVar[dict[str, tuple[int, ...]]] = {"tokens": SEARCHED_TOKENS}
+    searched: ClassVar[dict[str, tuple[int, ...]]] = {"tokens": (10, 20, 50, 100)}
     kind: Literal["prompt"] = "prompt"
     tokens: VirtualTokens = None
     init: VirtualInit = "sample"
@@ -261,7 +260,7 @@ class PTuningSettings(Settings):
         )
     }
     init_words: ClassVar[frozenset[str]] = VIRTUAL_INITS
-    searched: ClassVar[dict[str, tuple[int, ...]]] = {"tokens": SEARCHED_TOKENS}
+    searched: ClassVar[dict[str, tuple[int, ...]]] = {"tokens": (10, 20, 50, 100)}
     kind: Literal["p-tuning", "prefix"] = Field(
         "p-tuning", description="prefix is another name of p-tuning"
     )
