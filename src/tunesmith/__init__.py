@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tunesmith.api.merge import conflicts, merge
     from tunesmith.api.plan import Plan, plan
     from tunesmith.api.rag import rag
+    from tunesmith.api.recommend import Recommendation, recommend
     from tunesmith.api.runs import list_runs, show_run, write_report
     from tunesmith.api.search import Search, search
     from tunesmith.api.settings import IA3, Full, LoRA, Prompt, PTuning, QLoRA, checks
@@ -72,6 +73,7 @@ _FILES = {
     "api.merge": ("conflicts", "merge"),
     "api.plan": ("Plan", "plan"),
     "api.rag": ("rag",),
+    "api.recommend": ("Recommendation", "recommend"),
     "api.runs": ("list_runs", "show_run", "write_report"),
     "api.search": ("Search", "search"),
     "api.settings": ("Full", "IA3", "LoRA", "PTuning", "Prompt", "QLoRA", "checks"),
@@ -116,6 +118,7 @@ __all__ = [
     "Prompt",
     "QLoRA",
     "RagError",
+    "Recommendation",
     "Run",
     "RunConfig",
     "RunError",
@@ -147,6 +150,7 @@ __all__ = [
     "plan",
     "pull",
     "rag",
+    "recommend",
     "search",
     "serve",
     "show",

@@ -11,6 +11,7 @@ from tunesmith.models.hub_bases import hub_bases
 ENGLISH = {
     "adapters.card": "a README that travels with an adapter, and is English",
     "runs.card": "the same of a run",
+    "studies.search_state": "comments of a config file, which are English",
     "setup.draft_config": "a config file and its comments, which are English",
     "setup.demo": "the goal in such a file",
     "setup.persona": "system prompts that are proposed in such a file",

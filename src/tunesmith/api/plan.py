@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunesmith.api.recommend import Recommendation, recommended
 from tunesmith.api.settings import config_of, is_named, nested, plain
-from tunesmith.api.show import Outcome, line, paragraph, print_table
+from tunesmith.api.show import Document, Outcome, line, paragraph, print_table
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import UsageError
 from tunesmith.core.numbers import bytes_text, count_text, duration, milliseconds
@@ -34,6 +35,7 @@ class Plan(Outcome):
     """
 
     found: "RunPlan"
+    recommendation: "Recommendation | None" = None  # where there is a goal
 
     @property
     def devices(self) -> "tuple[DevicePlan, ...]":
@@ -52,9 +54,16 @@ class Plan(Outcome):
                 return {m.method: m for m in each.methods}[method]
         raise KeyError(key)
 
+    def to_json(self) -> Document:
+        """The devices with their methods, and the recommendation."""
+        advice = self.recommendation
+        return {**self.found.to_json(), "recommendation": advice.to_json() if advice else None}
+
     def show(self, console: "Console") -> None:
-        """The base, then a table for each device with what to change below it."""
+        """What is recommended, the base, then a table for each device with what to change below."""
         found = self.found
+        if self.recommendation is not None:
+            self.recommendation.show(console)
         active = found.active_parameters
         sparse = f", {count_text(active)} for a token" if active < 0.9 * found.parameters else ""
         size = count_text(found.parameters)
@@ -146,7 +155,8 @@ def plan(
             ranks=ranks,
             progress=work.progress,
         )
-    return Plan(found)
+        advice = recommended(config, found, work.progress) if config.goal else None
+    return Plan(found, advice)
 
 
 def _read(given: object, settings: dict[str, object]) -> "tuple[RunConfig, ModelShape | None]":

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunesmith.api.compare import STOPPING
 from tunesmith.api.settings import config_of, nested, plain
-from tunesmith.api.show import Outcome, line, paragraph
+from tunesmith.api.show import Outcome, line, print_facts
 from tunesmith.api.work import OnRunEvent, working_on_runs
 from tunesmith.core.errors import UsageError
+from tunesmith.core.language import localized
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,9 +18,9 @@ if TYPE_CHECKING:
     from tunesmith.config.run import RunConfig
     from tunesmith.core.progress import Progress
     from tunesmith.runs.plan import RunPlan
+    from tunesmith.studies.recommendation import Decision
     from tunesmith.studies.recommendation import Recommendation as Found
 
-NOTHING = "nothing to train"
 WAYS = {
     "retrieval": "retrieval: `tunesmith rag index DIR --store S`",
     "prompt": "an instruction or examples, no training",
@@ -48,22 +50,20 @@ class Recommendation(Outcome):
         title = WAYS[self.way] if self.method is None else self.method
         line(console, f"Recommended: {title}", style="bold")
         for each in self.found.decisions:
-            for text in _texts(each.to_json()):
-                paragraph(console, text)
+            line(console, each.question)
+            print_facts(console, _facts(each))
         if self.found.changes:
             line(console, f"{self.method} would fit with: {'; or '.join(self.found.changes)}")
 
 
-def _texts(decision: Mapping[str, object]) -> Iterator[str]:
-    yield str(decision["question"])
-    yield str(decision["reason"])
-    evidence = decision["evidence"]
-    assert isinstance(evidence, list)
-    if evidence:
-        yield f"  because: {'; '.join(evidence)}"
-    if decision["measured"]:
-        yield str(decision["measured"])
-    yield f"  source: {decision['source']}"
+def _facts(decision: "Decision") -> Iterator[tuple[str, str]]:
+    yield "answer", decision.answer
+    yield "reason", decision.reason
+    if decision.evidence:
+        yield "evidence", "; ".join(map(localized, decision.evidence))
+    if decision.measured:
+        yield "measured", decision.measured
+    yield "source", decision.source
 
 
 def recommend(
@@ -91,7 +91,7 @@ def recommend(
     made = config_of(nested(values), config)
     require_goal(made)
     with working_on_runs(
-        "stopping after this step", resume="Start it again.", on_event=on_event, progress=progress
+        STOPPING, resume="Start it again.", on_event=on_event, progress=progress
     ) as work:
         from tunesmith.config.methods import default_methods
         from tunesmith.estimate.machine import here
@@ -102,7 +102,7 @@ def recommend(
         methods = default_methods() | {made.method.kind: made.method}
         found = plan_run(made, methods, [own], progress=together)
         if probe_minutes is None:
-            return Recommendation(advise(made, found, together))
+            return recommended(made, found, together)
         from tunesmith.runs.folder import free_folder
         from tunesmith.studies.probe import probe
         from tunesmith.studies.recommendation import situation_of
@@ -122,7 +122,7 @@ def require_goal(config: "RunConfig") -> None:
         )
 
 
-def advise(config: "RunConfig", plan: "RunPlan", progress: "Progress") -> "Found":
+def recommended(config: "RunConfig", plan: "RunPlan", progress: "Progress") -> Recommendation:
     """What the rules say of a config whose plan is made; UsageError where rows are missing."""
     from tunesmith.studies.recommendation import recommend as decide
     from tunesmith.studies.recommendation import require_rows, situation_of
@@ -130,4 +130,4 @@ def advise(config: "RunConfig", plan: "RunPlan", progress: "Progress") -> "Found
     situation = situation_of(config, plan, progress=progress)
     found = decide(situation)
     require_rows(found, situation)
-    return found
+    return Recommendation(found)

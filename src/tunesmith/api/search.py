@@ -69,17 +69,16 @@ class Search(Outcome):
         print_table(console, TITLES, rows=rows, numbers=NUMBERS, words=("state",))
         chosen = pluralize(document["choosing_rows"], "held-out row")
         paragraph(console, f"Loss and score: of the {chosen} that choose, at the best checkpoint.")
+        if document["best"] is not None:
+            line(console, f"{document['best']} is the best.", style="bold")
         if document["score"]["score"] is not None:
-            scored = pluralize(document["scored_rows"], "row")
+            scored, score = pluralize(document["scored_rows"], "row"), document["score"]
             paragraph(
                 console,
-                f"{document['best']} is the best; on {scored} that the search never saw it has "
-                f"{interval_text(document['score'])}, the base without training "
-                f"{interval_text(document['base'])}.",
+                f"score on {scored} that the search never saw: {interval_text(score)}",
                 style="bold",
             )
-        elif document["best"] is not None:
-            paragraph(console, f"{document['best']} is the best.", style="bold")
+            paragraph(console, f"base without training: {interval_text(document['base'])}")
         for row in document["settings"]:
             if row["error"]:
                 paragraph(console, f"{row['name']} failed: {row['error']}", style="red")

@@ -38,6 +38,15 @@ def plan(
     ranks: Annotated[
         int, typer.Option(min=1, metavar="N", help="Devices that share the work.")
     ] = 1,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe",
+            help="With --goal: run an instruction, examples and the candidates, and "
+            "recommend by what is measured.",
+        ),
+    ] = False,
+    minutes: Annotated[float, typer.Option(help="How long --probe takes, about.")] = 5.0,
     _: Annotated[bool, help_with_keys(run_keys)] = False,
 ) -> Outcome:
     """What every method takes in memory and time, and whether it fits; no weights are loaded.
@@ -51,6 +60,10 @@ def plan(
     files, flags = read_flags(context.args, known=run_keys())
     if files:
         raise UsageError(f"One CONFIG or MODEL can be given, not also {', '.join(files)}.")
+    if probe:
+        from tunesmith.api.recommend import recommend
+
+        return recommend(target, probe_minutes=minutes, settings=flags, progress=True)
     return run(
         target,
         methods=methods,

@@ -1,4 +1,4 @@
-"""A recommendation by measurement: an instruction and examples first, then the candidates together."""
+"""A recommendation by measurement: an instruction and examples, then the candidates together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
