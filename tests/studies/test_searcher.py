@@ -21,7 +21,7 @@ from tunesmith.studies.search_space import (
 
 optuna = pytest.importorskip("optuna")
 
-from tunesmith.studies.searcher import Tried, is_behind, suggest  # noqa: E402
+from tunesmith.studies.searcher import KnownSetting, is_behind, suggest  # noqa: E402
 
 SPACE = {"train.lr": Range(1e-4, 1e-1), "method.rank": Choices((4, 8, 16, 32))}
 
@@ -34,14 +34,14 @@ def searched(seed, count=16):
     tried = []
     for _ in range(count):
         values = suggest(SPACE, tried, seed=seed)
-        tried.append(Tried(values, {8: loss_of(values)}, is_done=True))
+        tried.append(KnownSetting(values, {8: loss_of(values)}, is_done=True))
     return tried
 
 
 def test_a_suggestion_follows_from_what_is_known_and_lies_in_the_space():
     tried = [
-        Tried({"train.lr": 1e-2, "method.rank": 8}, {2: 1.0}),
-        Tried({"train.lr": 1e-3, "method.rank": 4}, {}),
+        KnownSetting({"train.lr": 1e-2, "method.rank": 8}, {2: 1.0}),
+        KnownSetting({"train.lr": 1e-3, "method.rank": 4}, {}),
     ]
     one, other = (suggest(SPACE, tried, seed=3) for _ in range(2))
     assert one == other

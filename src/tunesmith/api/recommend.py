@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from tunesmith.config.run import RunConfig
     from tunesmith.core.progress import Progress
     from tunesmith.runs.plan import RunPlan
-    from tunesmith.studies.recommendation import Decision
-    from tunesmith.studies.recommendation import Recommendation as Found
+    from tunesmith.studies.recommendation import Advice, Decision
 
 WAYS = {
     "retrieval": "retrieval: `tunesmith rag index DIR --store S`",
@@ -33,7 +32,7 @@ WAYS = {
 class Recommendation(Outcome):
     """What is recommended, and the decisions that led there."""
 
-    found: "Found"
+    found: "Advice"
 
     @property
     def way(self) -> str:

@@ -29,7 +29,7 @@ NUMBERS = ("steps", "loss", "score")
 
 @dataclass(frozen=True, slots=True)
 class Search(Outcome):
-    """All settings that were tried, the best of them, and how it was judged."""
+    """All settings that were tried, the best of them, and its evaluation."""
 
     found: "SearchState"
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Search(Outcome):
         return {name: summary.evaluation if summary else None}
 
     def show(self, console: "Console") -> None:
-        """Each setting, the best ones first; then how the best was judged, and what comes next."""
+        """Each setting, the best ones first; then the evaluation of the best, and what comes next."""
         document: Document = self.found.to_json()
         order = {"done": 0, "running": 1, "stopped": 2, "failed": 3}
 
@@ -109,7 +109,7 @@ def search(
     ``over``: what is varied by its key, a pair (low, high) or a list; without it the learning rate
     and what the method offers (rank and targets, or virtual tokens). Adapters train together, those
     behind stop early. A part of the held-out rows chooses (`data.validation`, 0.5), the others
-    judge. ``at_most``: so many settings. ``on_event`` receives the name of a setting and its event.
+    evaluate it. ``at_most``: so many settings. ``on_event`` receives the name of a setting and its event.
 
     Raises ConfigError and DataError for what cannot be searched, Cancelled after Ctrl-C with the
     best so far in ``result``; ``search(resume=OUT)`` resumes. Needs the extra `search`.

@@ -104,7 +104,7 @@ def search(
 ) -> Outcome:
     """The best settings within a time: adapters train together, and the worse half stops early.
 
-    A part of the held-out rows chooses the best (--data.validation 0.5), the others judge it. The
+    A part of the held-out rows chooses the best (--data.validation 0.5), the others score it. The
     result is OUT/best.yaml, a config with its evidence, and the run of it.
     """
     from tunesmith.api.search import read_over

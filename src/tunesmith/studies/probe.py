@@ -18,8 +18,8 @@ from tunesmith.runs.rows import load_rows_for
 from tunesmith.studies.compare import TOGETHER, ComparisonState, ProgressOf, compare_runs, silent
 from tunesmith.studies.recommendation import (
     TRAINING,
+    Advice,
     Decision,
-    Recommendation,
     Situation,
     recommend,
     rules,
@@ -32,7 +32,7 @@ INSTRUCTION = "goal.txt"
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredCandidate:
     """A candidate's score of the first check with its 95 % interval, and its size."""
 
     kind: str
@@ -54,7 +54,7 @@ def probe(
     progress_of: ProgressOf = silent,
     *,
     minutes: float,
-) -> Recommendation:
+) -> Advice:
     """What the rules recommend once the base's own answers are known; then the method that measures
     best here, or the smallest that is no worse.
 
@@ -76,7 +76,7 @@ def probe(
     each = TRAINING_SHARE * minutes / len(kinds)
     variants = [Variant(kind, _of(config, kind, minutes=each)) for kind in kinds]
     decision = decide(_scored(compare_runs(variants, out / "candidates", progress_of)), out)
-    return Recommendation((*found.decisions[:-1], decision), decision.answer)
+    return Advice((*found.decisions[:-1], decision), decision.answer)
 
 
 def candidates(situation: Situation) -> list[str]:
@@ -127,20 +127,20 @@ def _of(config: RunConfig, kind: str, *, minutes: float) -> RunConfig:
     )
 
 
-def _scored(comparison: ComparisonState) -> list[Scored]:
+def _scored(comparison: ComparisonState) -> list[ScoredCandidate]:
     found = []
     for row in (each.to_json() for each in comparison.rows):
         if isinstance(row["score"], float) and isinstance(row["adapter_bytes"], int):
             low, high = float(str(row["low"])), float(str(row["high"]))
             size = row["adapter_bytes"]
-            found.append(Scored(str(row["method"]), row["score"], low, high, size))
+            found.append(ScoredCandidate(str(row["method"]), row["score"], low, high, size))
     if not found:
         why = next((str(row.error) for row in comparison.rows if row.error), "")
         raise RunError(f"No candidate could be measured: {why}", remedy="Give it more --minutes.")
     return found
 
 
-def decide(scored: Sequence[Scored], out: Path) -> Decision:
+def decide(scored: Sequence[ScoredCandidate], out: Path) -> Decision:
     """The smallest candidate whose score lies within the interval of the best one."""
     best = max(scored, key=lambda each: each.score)
     enough = [each for each in scored if each.score >= best.low]

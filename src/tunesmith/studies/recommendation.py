@@ -21,7 +21,7 @@ from tunesmith.methods import table
 from tunesmith.runs.inspect_data import inspect_data, tokenizer_here
 from tunesmith.runs.plan import RunPlan
 
-FEWEST_ROWS = min(method.min_rows for method in table.METHODS.values())
+MIN_ROWS = min(method.min_rows for method in table.METHODS.values())
 FINE_TUNE, BOTH = "fine-tune", "both"
 RENAMED = {"knowledge": "answers_are_facts"}  # of data check's codes
 TRAINING = (FINE_TUNE, BOTH)  # ways that train
@@ -80,7 +80,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Recommendation:
+class Advice:
     """The decisions in their order; ``method`` is None where nothing is to be trained (yet)."""
 
     decisions: tuple[Decision, ...]
@@ -105,19 +105,19 @@ class Recommendation:
         }
 
 
-def recommend(situation: Situation) -> Recommendation:
+def recommend(situation: Situation) -> Advice:
     """Is it fine-tuning at all; are the rows enough and fit; which method."""
     facts = facts_of(situation)
     way = _decide("ways", "Is this fine-tuning?", facts)
     if way.answer not in TRAINING:
-        return Recommendation((way,), None)
+        return Advice((way,), None)
     data = _decide("data", "Are the rows enough and fit?", facts)
     if data.answer not in GO_ON:
-        return Recommendation((way, data), None)
+        return Advice((way, data), None)
     method = _decide("methods", "Which method?", facts)
     plan = situation.plans.get(method.answer)
     changes = plan.changes if plan is not None and not plan.fits else ()
-    return Recommendation((way, data, method), method.answer, tuple(changes))
+    return Advice((way, data, method), method.answer, tuple(changes))
 
 
 def facts_of(situation: Situation) -> dict[str, str]:
@@ -154,8 +154,8 @@ def _of_rows(situation: Situation) -> Iterator[tuple[str, str]]:
     for code in situation.notes or ():
         if code != "few_rows":  # which counts for the config's own method
             yield RENAMED.get(code, code), f"data check: {code}"
-    if situation.rows < FEWEST_ROWS:
-        yield "few_rows", f"{counted}, {FEWEST_ROWS} are the fewest of any method"
+    if situation.rows < MIN_ROWS:
+        yield "few_rows", f"{counted}, {MIN_ROWS} are the fewest of any method"
     if situation.tokens_per_row >= sizes["long_documents"]:
         yield "long_documents", f"{situation.tokens_per_row:,.0f} tokens a row"
     if situation.rows >= sizes["enough_rows_for_full"]:
@@ -221,7 +221,7 @@ def situation_of(config: RunConfig, plan: RunPlan, *, progress: Progress = SILEN
     )
 
 
-def require_rows(found: Recommendation, situation: Situation) -> None:
+def require_rows(found: Advice, situation: Situation) -> None:
     """Raise UsageError where a method was to be chosen and there are no rows to learn from."""
     if found.way in TRAINING and not situation.rows:
         raise UsageError(

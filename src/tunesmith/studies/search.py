@@ -2,7 +2,7 @@
 
 Where they have done an eighth, a quarter and half of their steps the worse half stops, and new
 settings take their place. Those that train to their end are asked the rows that choose; the best
-of them is judged on the others.
+of them is scored on the others.
 """
 
 import math
@@ -23,7 +23,7 @@ from tunesmith.studies.compare import TOGETHER, ProgressOf, silent
 from tunesmith.studies.search_group import SearchGroup
 from tunesmith.studies.search_space import read_space
 from tunesmith.studies.search_start import require_searchable, with_validation
-from tunesmith.studies.search_state import SearchState, Trial, read_search
+from tunesmith.studies.search_state import SearchState, TriedSetting, read_search
 from tunesmith.studies.searcher import optuna
 from tunesmith.training import checkpoint
 
@@ -96,7 +96,7 @@ def _finished(state: SearchState) -> RunSummary | None:
     return complete_summary(state.folder(leader), state.config_of(leader))
 
 
-def _choose(group: SearchGroup) -> Trial:
+def _choose(group: SearchGroup) -> TriedSetting:
     """The best of those that trained to their end: by the first check on the rows that choose,
     else by the loss on them.
     """
@@ -116,7 +116,7 @@ def _choose(group: SearchGroup) -> Trial:
     return chosen
 
 
-def _score(group: SearchGroup, trial: Trial) -> float | None:
+def _score(group: SearchGroup, trial: TriedSetting) -> float | None:
     """Of the tensors with the lowest loss; None without checks."""
     prepared = group.attached(trial)
     if not prepared.evaluator.questions:
@@ -129,7 +129,7 @@ def _score(group: SearchGroup, trial: Trial) -> float | None:
     return score if math.isfinite(score) else None
 
 
-def _judge(group: SearchGroup, trial: Trial) -> None:
+def _judge(group: SearchGroup, trial: TriedSetting) -> None:
     """Save and evaluate the best on the rows that the search never saw."""
     prepared = group.attached(trial)
     for other in [t for t in group.state.trials if t.name != trial.name]:

@@ -17,8 +17,8 @@ from tunesmith.runs.started import begin
 from tunesmith.studies.compare import TOGETHER, ProgressOf, read_once
 from tunesmith.studies.search_space import default_space, own_values
 from tunesmith.studies.search_start import with_length
-from tunesmith.studies.search_state import SearchState, Trial
-from tunesmith.studies.searcher import Tried, is_behind, suggest
+from tunesmith.studies.search_state import SearchState, TriedSetting
+from tunesmith.studies.searcher import KnownSetting, is_behind, suggest
 from tunesmith.training.events import Ended, HeldOut, Planned
 from tunesmith.training.job import Member, planned
 from tunesmith.training.loop import train
@@ -79,14 +79,14 @@ class SearchGroup:
             state.space = default_space(state.config, rate=self.rate, linears=linears)
         if not state.trials:
             own = own_values(state.config, state.space, rate=self.rate)
-            state.trials.append(Trial("setting-01", own))
+            state.trials.append(TriedSetting("setting-01", own))
         for trial in [trial for trial in state.trials if trial.state == "running"]:
             self._begin(trial)
         if state.count is None:
             self._settle_count()
         self.save()
 
-    def _begin(self, trial: Trial) -> Member | None:
+    def _begin(self, trial: TriedSetting) -> Member | None:
         """Attach a setting and restore how far it came; None where it is refused."""
         folder, state = self.state.folder(trial), self.state
         try:
@@ -115,7 +115,7 @@ class SearchGroup:
         self.members[trial.name] = member
         return member
 
-    def _heard(self, trial: Trial) -> Progress:
+    def _heard(self, trial: TriedSetting) -> Progress:
         """What goes through a setting's run: of what it will take the search reports once."""
         progress = self.progress_of(trial.name)
 
@@ -129,15 +129,15 @@ class SearchGroup:
         """How many settings fit, by the first one's measured speed; ConfigError for too few."""
         state, (member, *_) = self.state, self.members.values()
         whole = planned(member).seconds
-        judging = sum(member.evaluation_seconds)
+        scoring = sum(member.evaluation_seconds)
         used = self.earlier + time.monotonic() - self.start
-        fits = int((60 * state.minutes - used - judging) / (SHARE * whole))
+        fits = int((60 * state.minutes - used - scoring) / (SHARE * whole))
         least = min(FEWEST, state.most or FEWEST)
         if fits < least:
-            needed = math.ceil((least * SHARE * whole + used + judging) / 60)
+            needed = math.ceil((least * SHARE * whole + used + scoring) / 60)
             raise ConfigError(
                 f"A search of {state.minutes:g} minutes has room for {max(0, fits)} settings: a "
-                f"whole run takes {duration(whole)}, its evaluation {duration(judging)}.",
+                f"whole run takes {duration(whole)}, its evaluation {duration(scoring)}.",
                 remedy=f"Give it --minutes {needed} or more, or shorter runs, such as "
                 "--train.epochs 1.",
             )
@@ -178,11 +178,11 @@ class SearchGroup:
         if any(trial.state == "running" for trial in self.state.trials):
             raise Cancelled
 
-    def _trial(self, name: str) -> Trial:
+    def _trial(self, name: str) -> TriedSetting:
         return next(trial for trial in self.state.trials if trial.name == name)
 
     @property
-    def _running(self) -> list[Trial]:
+    def _running(self) -> list[TriedSetting]:
         """Settings that train on, the first one first."""
         trials = [trial for trial in self.state.trials if trial.state == "running"]
         return [each for each in trials if self.members[each.name].ended is None]
@@ -207,7 +207,7 @@ class SearchGroup:
         self._report()
         return begun
 
-    def _decide(self, due: list[Trial]) -> None:
+    def _decide(self, due: list[TriedSetting]) -> None:
         """Compare all that are as far, and that were, with each other."""
         peers = [trial.losses for trial in self.state.trials if trial.losses]
         behind = [trial for trial in due if is_behind(trial.losses, peers)]
@@ -218,7 +218,7 @@ class SearchGroup:
             else:
                 trial.passed.append(step)
 
-    def _stop(self, trial: Trial) -> None:
+    def _stop(self, trial: TriedSetting) -> None:
         """End a setting; its folder keeps what is needed to see why."""
         member = self.members[trial.name]
         member.ended = Ended(member.state.step, "stopped")
@@ -227,7 +227,7 @@ class SearchGroup:
         self.release(trial)
         self.state.drop_checkpoints(trial)
 
-    def release(self, trial: Trial) -> None:
+    def release(self, trial: TriedSetting) -> None:
         """Make room where the base lies."""
         run, member = self.runs.pop(trial.name, None), self.members.pop(trial.name, None)
         if member is not None:
@@ -235,7 +235,7 @@ class SearchGroup:
         if run is not None:
             run.job.adapter.detach()
 
-    def _fail(self, trial: Trial, error: TunesmithError) -> None:
+    def _fail(self, trial: TriedSetting, error: TunesmithError) -> None:
         trial.state, trial.why = "failed", str(error)
         self.release(trial)
 
@@ -262,7 +262,7 @@ class SearchGroup:
             if values is None:
                 state.count = len(state.trials)
                 return
-            trial = Trial(f"setting-{len(state.trials) + 1:02d}", values)
+            trial = TriedSetting(f"setting-{len(state.trials) + 1:02d}", values)
             state.trials.append(trial)
             self.save()  # before its folder is made
             if (member := self._begin(trial)) is not None:
@@ -272,7 +272,7 @@ class SearchGroup:
         """Values that were not tried; None where there are none left."""
         trials = self.state.trials
         sound = [trial for trial in trials if trial.state != "failed"]
-        tried = [Tried(trial.values, trial.losses, trial.state == "done") for trial in sound]
+        tried = [KnownSetting(trial.values, trial.losses, trial.state == "done") for trial in sound]
         known = [trial.values for trial in trials]
         for draw in range(DRAWS):
             seed = self.state.config.train.seed + 1000 * draw + len(trials)
@@ -294,7 +294,7 @@ class SearchGroup:
         what = f"searching, {len(state.trials)} of {pluralize(state.count, 'setting')} begun"
         self.progress.report(Phase(what, done, total, remaining))
 
-    def attached(self, trial: Trial) -> PreparedRun:
+    def attached(self, trial: TriedSetting) -> PreparedRun:
         """A setting that trained to its end, in this process or an earlier one."""
         if trial.name not in self.members:
             member = self._begin(trial)

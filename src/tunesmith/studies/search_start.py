@@ -18,7 +18,7 @@ from tunesmith.training.length import choose_length
 from tunesmith.training.steps import total_steps
 
 VALIDATION = 0.5  # of the held-out rows, where the config says nothing
-FEWEST_ROWS = 4  # on either side
+MIN_ROWS = 4  # on either side
 
 
 def require_searchable(config: RunConfig, out: Path, *, minutes: float, most: int | None) -> None:
@@ -49,7 +49,7 @@ def require_searchable(config: RunConfig, out: Path, *, minutes: float, most: in
     if not config.data.eval:
         raise DataError(
             "A search needs held-out rows: a part of them chooses the settings, and the others "
-            "judge them.",
+            "score them.",
             remedy="Give --data.eval 0.2, or a file.",
         )
     require_evaluable(config)
@@ -71,11 +71,11 @@ def with_length(state: SearchState, rows: RunRows, *, parts: int) -> None:
     after each of the ``parts``. Raises DataError where too few rows are held out.
     """
     choosing, held = (len(each) if each else 0 for each in (rows.validation, rows.held))
-    if min(choosing, held) < FEWEST_ROWS:
+    if min(choosing, held) < MIN_ROWS:
         raise DataError(
             f"{pluralize(choosing + held, 'held-out row')} are too few for a search: {choosing} "
-            f"choose, and {held} judge.",
-            remedy=f"Hold out {2 * FEWEST_ROWS} or more: --data.eval 0.2, or a file.",
+            f"choose, and {held} are scored.",
+            remedy=f"Hold out {2 * MIN_ROWS} or more: --data.eval 0.2, or a file.",
         )
     lengths = rows.train.lengths
     train = choose_length(state.config.train, lengths, has_held=True, copies=rows.copies).settings

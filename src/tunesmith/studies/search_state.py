@@ -28,7 +28,7 @@ BEST = "best.yaml"
 
 
 @dataclass(slots=True)
-class Trial:
+class TriedSetting:
     """One setting: its values, its held-out losses by step, and what became of it.
 
     ``passed``: the steps at which it was among the better half. ``score``: of the first check, on
@@ -72,28 +72,28 @@ class SearchState:
     every: int = 0
     seconds: float = 0.0
     rows: tuple[int, int] = (0, 0)  # that choose, and that are scored
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[TriedSetting] = field(default_factory=list)
     best: str | None = None
     summary: RunSummary | None = None
 
-    def folder(self, trial: Trial) -> RunFolder:
+    def folder(self, trial: TriedSetting) -> RunFolder:
         """The run of a setting."""
         return RunFolder(self.out / trial.name)
 
-    def config_of(self, trial: Trial) -> RunConfig:
+    def config_of(self, trial: TriedSetting) -> RunConfig:
         """What a setting trains by."""
         made = with_values(self.config, trial.values)
         return made.model_copy(update={"out": str(self.folder(trial).path)})
 
     @property
-    def leader(self) -> Trial | None:
+    def leader(self) -> TriedSetting | None:
         """The best so far: chosen, or by loss of those that came furthest."""
         known = [trial for trial in self.trials if trial.losses]
         if self.best is not None:
             return next(trial for trial in self.trials if trial.name == self.best)
         return min(known, key=lambda t: (t.state != "done", -t.step, t.loss), default=None)
 
-    def drop_checkpoints(self, trial: Trial) -> None:
+    def drop_checkpoints(self, trial: TriedSetting) -> None:
         """Free the disk of what a setting needed to resume."""
         shutil.rmtree(self.folder(trial).checkpoints, ignore_errors=True)
 
@@ -113,7 +113,7 @@ class SearchState:
         if (leader := self.leader) is not None:
             files.write_text(self.out / BEST, self._best_text(leader))
 
-    def _best_text(self, leader: Trial) -> str:
+    def _best_text(self, leader: TriedSetting) -> str:
         """The config of the best setting, what it rests on above it."""
         made = self.config_of(leader).model_copy(update={"out": None})
         stage = f"{len(self.trials)} settings" if self.best else "so far, as it was not finished"
@@ -153,7 +153,7 @@ class SearchState:
             "evaluation": evaluation,
         }
 
-    def _row(self, trial: Trial) -> dict[str, object]:
+    def _row(self, trial: TriedSetting) -> dict[str, object]:
         loss = trial.loss if math.isfinite(trial.loss) else None
         return {
             "name": trial.name,
@@ -186,10 +186,10 @@ def read_search(out: Path) -> SearchState:
     return SearchState(out, config, space=space, trials=trials, rows=rows, **values)
 
 
-def _trial(values: dict[str, object]) -> Trial:
+def _trial(values: dict[str, object]) -> TriedSetting:
     losses, given = values.pop("losses"), values.pop("values")
     assert isinstance(losses, dict)
     assert isinstance(given, dict)
     plain = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
     by_step = {int(step): float(loss) for step, loss in losses.items()}
-    return Trial(values=plain, losses=by_step, **values)  # type: ignore[arg-type]
+    return TriedSetting(values=plain, losses=by_step, **values)  # type: ignore[arg-type]

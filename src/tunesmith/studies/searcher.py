@@ -19,7 +19,7 @@ MIN_PEERS = 2  # that have been as far, before one is behind them
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class KnownSetting:
     """A setting and its losses so far, by step; ``is_done``: it trained to its end."""
 
     values: Values
@@ -44,7 +44,7 @@ def _quiet() -> Iterator[Any]:
         library.logging.set_verbosity(before)
 
 
-def suggest(space: Space, tried: Sequence[Tried], *, seed: int) -> Values:
+def suggest(space: Space, tried: Sequence[KnownSetting], *, seed: int) -> Values:
     """The next setting, by the tree-structured Parzen estimator (arXiv 2304.11127).
 
     The same ``tried`` and ``seed`` give the same one.
@@ -95,7 +95,7 @@ def _value(axis: Range | Choices, found: Any) -> object:
     return min(axis.high, max(axis.low, two_digits(found)))
 
 
-def _known(library: Any, each: Tried, space: Space, axes: Mapping[str, Any]) -> Any:
+def _known(library: Any, each: KnownSetting, space: Space, axes: Mapping[str, Any]) -> Any:
     """A trial of Optuna's. One that is still running counts by how far it came, as a stopped one:
     what it has so far is known. Without a loss it is avoided, and not counted.
     """
