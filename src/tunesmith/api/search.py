@@ -57,7 +57,7 @@ class Search(Outcome):
         return {name: summary.evaluation if summary else None}
 
     def show(self, console: "Console") -> None:
-        """Each setting, the best ones first; then the evaluation of the best, and what comes next."""
+        """Each setting, the best first; then its evaluation, and what comes next."""
         document: Document = self.found.to_json()
         order = {"done": 0, "running": 1, "stopped": 2, "failed": 3}
 
@@ -109,7 +109,7 @@ def search(
     ``over``: what is varied by its key, a pair (low, high) or a list; without it the learning rate
     and what the method offers (rank and targets, or virtual tokens). Adapters train together, those
     behind stop early. A part of the held-out rows chooses (`data.validation`, 0.5), the others
-    evaluate it. ``at_most``: so many settings. ``on_event`` receives the name of a setting and its event.
+    evaluate it. ``at_most``: so many settings. ``on_event`` receives a setting's name and event.
 
     Raises ConfigError and DataError for what cannot be searched, Cancelled after Ctrl-C with the
     best so far in ``result``; ``search(resume=OUT)`` resumes. Needs the extra `search`.
@@ -131,17 +131,13 @@ def search(
         out = Path(resume or (config and config.out) or free_folder("search"))
         again = _continue(out)
         with working_on_runs(STOPPING, resume=again, on_event=on_event, progress=progress) as work:
+            hear = work.progress_of
             try:
                 if config is None:
-                    found = resume_search(out, work.progress_of)
+                    found = resume_search(out, hear)
                 else:
                     found = search_settings(
-                        config,
-                        out,
-                        work.progress_of,
-                        over=over,
-                        minutes=minutes,
-                        most=at_most,
+                        config, out, hear, over=over, minutes=minutes, most=at_most
                     )
             except Cancelled as cancelled:
                 raise Cancelled(again, _stopped(cancelled, work.warnings)) from None
