@@ -1,6 +1,9 @@
 """A search: survivors are as they are alone, losers make room, and what is judged was not seen."""
 
+import contextlib
 import json
+import os
+import signal
 
 import pytest
 import torch
@@ -155,6 +158,37 @@ def test_a_search_that_was_stopped_resumes_as_the_unbroken_one(searched, tmp_pat
     found = resume_search(tmp_path / "parts")
     assert [t.values for t in found.trials] == [t.values for t in whole.trials]
     assert found.best == whole.best
+    one, other = (tensors(each.folder(each.leader).path) for each in (found, whole))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def died(folder, out, is_time):
+    """A process that kills itself in the middle of a search, as kill -9 would."""
+    child = os.fork()
+    if not child:
+
+        def listen(events):
+            if is_time(events):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return False
+
+        with contextlib.suppress(BaseException):
+            go(folder, out, cancelled=listen)
+        os._exit(1)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+@pytest.mark.parametrize("steps", [5, 31, 53])
+def test_a_search_that_was_killed_resumes_as_the_unbroken_one(searched, tmp_path, steps):
+    folder, whole, _ = searched
+
+    def is_time(events):
+        return sum(isinstance(event, StepDone) for _, event in events) >= steps
+
+    assert died(folder, tmp_path / "parts", is_time)
+    found = resume_search(tmp_path / "parts")
+    assert [t.values for t in found.trials] == [t.values for t in whole.trials]
+    assert [t.state for t in found.trials] == [t.state for t in whole.trials]
     one, other = (tensors(each.folder(each.leader).path) for each in (found, whole))
     assert all(torch.equal(one[name], other[name]) for name in one)
 

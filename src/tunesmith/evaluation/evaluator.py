@@ -235,8 +235,9 @@ class Evaluator:
         questions = questions_of(asked, loaded.base.tokenizer, limit=limit) or self.questions
         arm = arm_of(loaded, TUNED, questions, adapter=who.adapter)
         phase = self._progress.phase(f"answering {pluralize(len(questions), 'held-out question')}")
-        limit = self._config.evaluate.longest_answer
-        texts = answers_now(loaded, arm, who, limit=limit, phase=phase)
+        texts = answers_now(
+            loaded, arm, who, limit=self._config.evaluate.longest_answer, phase=phase
+        )
         base = self._texts([BASE], None)[BASE]
         checks = fit_checks(self.checks[:1], own=self._rows.own_answers, base=base)
         scored = score(questions, {TUNED: texts}, checks, seed=self._config.train.seed)

@@ -42,6 +42,7 @@ class SearchGroup:
     load: LoadRows = field(default_factory=read_once)
     runs: dict[str, PreparedRun] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
+    waiting: list[TriedSetting] = field(default_factory=list)
     start: float = field(default_factory=time.monotonic)
     earlier: float = field(init=False)
 
@@ -164,12 +165,21 @@ class SearchGroup:
         state.config = _with_train(state.config, fixed)
 
     def train(self) -> None:
-        """Train until every setting has stopped or ended; Cancelled where that is asked for."""
-        coming = [member for member in self.members.values() if member.ended is None]
+        """Train until every setting has stopped or ended; Cancelled where that is asked for.
+
+        All reach their marks in the same rounds. After a kill some may have saved the last one and
+        others not: the first then wait for these.
+        """
+        running = self._running
+        self.waiting = [each for each in running if self._step(each) > each.at]
+        if len(self.waiting) in (0, len(running)):
+            self.waiting = []
+            self.between()
+            coming = [self.members[each.name] for each in self._running]
+        else:
+            coming = [self.members[e.name] for e in running if e not in self.waiting]
         with finishing_first():
-            for member, event in train(
-                [*coming, *self.between()], progress=self.progress, joining=self.between
-            ):
+            for member, event in train(coming, progress=self.progress, joining=self.between):
                 name = next(name for name, each in self.members.items() if each is member)
                 if isinstance(event, HeldOut):
                     self._trial(name).losses[event.step] = event.loss
@@ -187,36 +197,44 @@ class SearchGroup:
         trials = [trial for trial in self.state.trials if trial.state == "running"]
         return [each for each in trials if self.members[each.name].ended is None]
 
+    def _step(self, trial: TriedSetting) -> int:
+        return self.members[trial.name].state.step
+
     def between(self) -> list[Member]:
-        """What follows a round: who is behind stops, and others begin in its place."""
-        ended = self._record_ends()
-        marks = [self.state.every * rung for rung in RUNGS]
-        due = [
-            trial
-            for trial in self._running
-            if (step := self.members[trial.name].state.step) in marks
-            and step in trial.losses
-            and step not in trial.passed
-        ]
-        room = len(self._running) < AT_ONCE and len(self.state.trials) < (self.state.count or 0)
-        if not (due or ended or room) or self.progress.is_cancelled:
+        """What follows a round in which all reached a mark: who is behind stops, and others begin
+        in their place.
+        """
+        ended, every = self._record_ends(), self.state.every
+        is_mark = all(self._step(trial) % every == 0 for trial in self._running)
+        if self.progress.is_cancelled or not is_mark:
+            if ended:
+                self.save()
             return []
-        self._decide(due)
-        begun = list(self._fill())
+        stopped = self._stop_those_behind()
+        for trial in self._running:
+            trial.at = self._step(trial)
+        begun = [self.members[each.name] for each in self.waiting if each in self._running]
+        self.waiting = []
+        begun += self._fill()
         self.save()
+        for trial in stopped:  # not before it is known that they are not needed
+            self.state.drop_checkpoints(trial)
         self._report()
         return begun
 
-    def _decide(self, due: list[TriedSetting]) -> None:
-        """Compare all that are as far, and that were, with each other."""
+    def _stop_those_behind(self) -> list[TriedSetting]:
+        """Compare all that have just come as far as a rung with all that ever did."""
+        rungs = [self.state.every * rung for rung in RUNGS]
+        due = [trial for trial in self._running if self._step(trial) in rungs]
+        due = [t for t in due if self._step(t) in t.losses and self._step(t) not in t.passed]
         peers = [trial.losses for trial in self.state.trials if trial.losses]
         behind = [trial for trial in due if is_behind(trial.losses, peers)]
         for trial in due:
-            step = self.members[trial.name].state.step
             if trial in behind:
                 self._stop(trial)
             else:
-                trial.passed.append(step)
+                trial.passed.append(self._step(trial))
+        return behind
 
     def _stop(self, trial: TriedSetting) -> None:
         """End a setting; its folder keeps what is needed to see why."""
@@ -225,7 +243,6 @@ class SearchGroup:
         trial.state = "stopped"
         self.runs[trial.name].run.progress.report(member.ended)
         self.release(trial)
-        self.state.drop_checkpoints(trial)
 
     def release(self, trial: TriedSetting) -> None:
         """Make room where the base lies."""

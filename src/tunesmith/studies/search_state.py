@@ -31,7 +31,8 @@ BEST = "best.yaml"
 class TriedSetting:
     """One setting: its values, its held-out losses by step, and what became of it.
 
-    ``passed``: the steps at which it was among the better half. ``score``: of the first check, on
+    ``at``: the step at the last decision. ``passed``: the rungs at which it was among the better
+    half. ``score``: of the first check, on
     the rows that choose.
     """
 
@@ -39,6 +40,7 @@ class TriedSetting:
     values: Values
     state: Literal["running", "stopped", "done", "failed"] = "running"
     losses: dict[int, float] = field(default_factory=dict)
+    at: int = 0
     passed: list[int] = field(default_factory=list)
     score: float | None = None
     why: str | None = None
