@@ -75,7 +75,7 @@ class Plan(Outcome):
             usable = f"{bytes_text(device.usable)} usable"
             title = f"\n{device.name}: {device.title}, {usable} of {bytes_text(device.memory)}"
             line(console, title, style="bold")
-            rows = [_row(method, found) for method in each.methods]
+            rows = [_row(method) for method in each.methods]
             print_table(console, TITLES, rows=rows, numbers=NUMBERS, words=WORDS)
             for method in each.methods:
                 if method.changes:
@@ -90,14 +90,14 @@ def _asked(found: "RunPlan") -> Iterator[str]:
     if found.rows is not None:
         rows = found.rows
         yield (
-            f"{rows.rows:,} rows, about {rows.tokens:,} tokens (from {rows.source}); {what}"
+            f"{rows.rows:,} rows, about {rows.tokens:,} tokens ({rows.source}); {what}"
             + (f", {wish.tokens:,} tokens in all" if wish.tokens else "")
         )
     else:
         yield f"{what}; without rows there is no time of a whole run"
 
 
-def _row(method: "MethodPlan", found: "RunPlan") -> tuple[str, ...]:
+def _row(method: "MethodPlan") -> tuple[str, ...]:
     if method.memory is None:
         return (method.method, "no", "-", "-", "-", "-", "-", "-", method.reason)
     step, seconds = method.step_seconds, method.seconds
@@ -115,7 +115,7 @@ def _row(method: "MethodPlan", found: "RunPlan") -> tuple[str, ...]:
     )
 
 
-def plan(
+def plan(  # noqa: PLR0913  (keywords)
     model_or_config: object,
     *,
     methods: Sequence[str] | str | None = None,
@@ -153,7 +153,6 @@ def plan(
             shape=shape,
             document=document,
             ranks=ranks,
-            progress=work.progress,
         )
         advice = recommended(config, found, work.progress) if config.goal else None
     return Plan(found, advice)

@@ -24,8 +24,8 @@ def plan(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Other devices, separated by commas: rtx-4090-24gb, h100-80gb, m3-max; 24gb stands "
-            "for any GPU of that size.",
+            help="Other devices, separated by commas: rtx-4090-24gb, h100-80gb, m3-max; 24gb is "
+            "any GPU of that size.",
         ),
     ] = None,
     methods: Annotated[

@@ -5,9 +5,10 @@ Reading what was measured imports no library of tensors; measuring takes about t
 
 import json
 import os
+import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ class Machine:
     memory: int | None
     process_bytes: int
     measured: str
+    ratios: Mapping[str, list[float]] = field(default_factory=dict)  # see `learn`
 
 
 def here(device: str = "auto", *, progress: Progress = SILENT, measure: bool = True) -> Device:
@@ -94,7 +96,25 @@ def as_device(found: Machine) -> Device:
         elementwise=found.elementwise,
         preferred=found.dtype,
         process_bytes=found.process_bytes if found.kind == "cpu" else 0,
+        corrections={kind: statistics.median(each) for kind, each in found.ratios.items()},
     )
+
+
+KEPT_RATIOS = 9  # of the newest runs of a method
+
+
+def learn(device: str, kind: str, ratio: float) -> None:
+    """Correct later plans: the steps of a run took ``ratio`` times what was predicted of them.
+
+    The prediction was corrected already by the runs before. Nothing where this machine was not
+    measured.
+    """
+    if (found := read(device)) is None:
+        return
+    before = found.ratios.get(kind, [])
+    whole = ratio * (statistics.median(before) if before else 1.0)
+    ratios = {**found.ratios, kind: [*before, whole][-KEPT_RATIOS:]}
+    write(replace(found, ratios=ratios), device)
 
 
 CALL_SECONDS = 8e-6  # of one operation on a processor beside its arithmetic

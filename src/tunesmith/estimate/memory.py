@@ -286,6 +286,19 @@ def _expert_width(layer: LayerShape) -> int:
     )
 
 
+def key_value_bytes(shape: ModelShape, positions: int, dtype: str = "bfloat16") -> int:
+    """Keys and values that a cache holds of one document of so many positions: 2 G Dh for each
+    layer with keys of its own, no more than its window of them, and fp32 states of the others.
+
+    For answers and serving; a training step keeps none but its own stream's.
+    """
+    found = 0
+    for count, layer in shape.kinds:
+        seen = positions if layer.window is None else min(positions, layer.window)
+        found += count * (layer.key_numbers * seen * BYTES[dtype] + 4 * layer.state)
+    return found
+
+
 CHUNK_SCORES, MIN_ROWS, MAX_ROWS = 2**24, 64, 256
 
 

@@ -141,7 +141,8 @@ def plan_method(
     peak = memory.total + device.process_bytes
     fits = memory.total <= device.usable
     step = step_seconds(shape, size, setup, device, tokens=wish.tokens_per_step)
-    seconds = None if step is None else step.total * wish.work
+    correction = device.corrections.get(getattr(settings, "kind", ""), 1.0)
+    seconds = None if step is None else step.total * wish.work * correction
     rate = None if not seconds else wish.tokens_per_step / seconds
     return MethodPlan(
         method=name,

@@ -70,12 +70,12 @@ _sizes: dict[tuple[ModelShape, str], TrainedSize] = {}
 
 
 @functools.singledispatch
-def _size(settings: object, _: ModelShape) -> TrainedSize:
+def _size(settings: object, shape: ModelShape) -> TrainedSize:  # noqa: ARG001
     raise TypeError(f"no method has settings of {type(settings).__name__}")
 
 
 @_size.register
-def _(settings: FullSettings, shape: ModelShape) -> TrainedSize:
+def _(settings: FullSettings, shape: ModelShape) -> TrainedSize:  # noqa: ARG001
     if shape.four_bit:
         raise ConfigError(
             "The base's weights are 4-bit, which cannot be trained themselves.",

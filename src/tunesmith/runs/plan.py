@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,6 @@ import numpy as np
 
 from tunesmith.config.methods import AnyMethod
 from tunesmith.config.run import AUTO, RunConfig
-from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.read import read_rows
 from tunesmith.data.rows import Conversation, texts_of
 from tunesmith.engine.config_shape import shape_of
@@ -99,14 +98,12 @@ def plan_run(
     shape: ModelShape | None = None,
     document: int | None = None,
     ranks: int = 1,
-    progress: Progress = SILENT,
 ) -> RunPlan:
     """The plan of a config's base, rows and settings; rows are read where it names some.
 
     ``document``: tokens of the longest one, in place of what the rows have. Raises what reading
     the base's config and the rows raises.
     """
-    progress.phase("reading the base's config")
     found = shape or shape_named(config.model, trust_remote_code=config.trust_remote_code)
     rows = estimate_rows(config) if config.data.train else None
     wish = wish_of(config, rows, found, document=document, ranks=ranks)
@@ -184,30 +181,31 @@ def estimate_rows(config: RunConfig) -> RowEstimate:
     By the base's own tokenizer where it is on this machine, else by letters.
     """
     count, source = _counter(config.model)
-    lengths: list[int] = []
-    trained = total = 0
+    number = tokens = trained = sampled = longest = 0
     for each in config.data.sources:
         _, _, outcomes = read_rows(source_request(config.data, each))
-        sample = [o.value for o in islice(outcomes, SAMPLED) if o.value is not None]
-        own = [_tokens(row, count) for row in sample]
-        lengths += [sum(tokens for tokens, _ in row) for row in own]
-        trained += sum(tokens for row in own for tokens, is_trained in row if is_trained)
-        more = sum(1 for o in outcomes if o.value is not None)
-        mean = sum(lengths[-len(own) :]) / max(1, len(own)) if own else 0.0
-        total += round(more * mean)
-        lengths += [round(mean)] * more
-    tokens = sum(lengths)
-    sampled = sum(lengths[: len(lengths)]) - total
+        sound = (outcome.value for outcome in outcomes if outcome.value is not None)
+        rows = [_tokens(row, count) for row in islice(sound, SAMPLED)]
+        own = sum(count for row in rows for count, _ in row)
+        trained += sum(count for row in rows for count, is_trained in row if is_trained)
+        longest = max(longest, *(sum(count for count, _ in row) for row in rows), 0)
+        more = sum(1 for _ in sound)
+        sampled += own
+        number += len(rows) + more
+        tokens += own + round(more * own / max(1, len(rows)))
     return RowEstimate(
-        rows=len(lengths),
+        rows=number,
         tokens=tokens,
-        longest=max(lengths, default=DOCUMENT),
+        longest=longest or DOCUMENT,
         supervised=trained / sampled if sampled else 0.5,
         source=source,
     )
 
 
-def _tokens(row: Conversation, count: "Count") -> list[tuple[int, bool]]:
+Count = Callable[[str], int]
+
+
+def _tokens(row: Conversation, count: Count) -> list[tuple[int, bool]]:
     """Tokens of each message, and whether it is trained."""
     trained = set(row.supervised)
     return [
@@ -216,26 +214,22 @@ def _tokens(row: Conversation, count: "Count") -> list[tuple[int, bool]]:
     ]
 
 
-class Count:
-    """Tokens of a text: by a tokenizer, else by its letters."""
-
-    def __init__(self, tokenizer: object | None) -> None:
-        self._tokenizer = tokenizer
-
-    def __call__(self, text: str) -> int:
-        """How many tokens ``text`` has, about."""
-        if self._tokenizer is not None:
-            return len(self._tokenizer.encode(text, add_special_tokens=False).ids)  # type: ignore[attr-defined]
-        plain = sum(character.isascii() for character in text)
-        return math.ceil(plain / CHARACTERS) + len(text) - plain
+def _letters(text: str) -> int:
+    """Tokens of a text, about, by its letters."""
+    plain = sum(character.isascii() for character in text)
+    return math.ceil(plain / CHARACTERS) + len(text) - plain
 
 
 def _counter(model: str) -> tuple[Count, str]:
     """How tokens are counted for a base, and in words."""
     entry = find_entry(model)
     file = (entry.folder if entry else Path(model).expanduser()) / "tokenizer.json"
-    if file.is_file():
-        from tokenizers import Tokenizer
+    if not file.is_file():
+        return _letters, "by their letters, as the base's tokenizer is not here"
+    from tokenizers import Tokenizer
 
-        return Count(Tokenizer.from_file(str(file))), f"{SAMPLED} rows by the base's tokenizer"
-    return Count(None), f"{SAMPLED} rows by their letters: the base's tokenizer is not here"
+    tokenizer = Tokenizer.from_file(str(file))
+    return (
+        lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids),
+        "by the base's tokenizer",
+    )
