@@ -99,7 +99,7 @@ def recommend(
         together = work.progress_of("together")
         own = here(made.device, progress=together)
         methods = default_methods() | {made.method.kind: made.method}
-        found = plan_run(made, methods, [own], progress=together)
+        found = plan_run(made, methods, [own])
         if probe_minutes is None:
             return recommended(made, found, together)
         from tunesmith.runs.folder import free_folder
