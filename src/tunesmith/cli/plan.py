@@ -11,7 +11,7 @@ from tunesmith.core.errors import UsageError
 
 
 @command
-def plan(
+def plan(  # noqa: PLR0913  # flags
     context: typer.Context,
     target: Annotated[
         str,

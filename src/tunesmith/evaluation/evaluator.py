@@ -231,13 +231,11 @@ class Evaluator:
         """Mean of the first check as an adapter is now, of the rows that choose; NaN without."""
         if BASE not in self._answered:  # what a check that learns compares with
             self._ask(self.base.arms, None)
-        asked, settings = self._rows.validation_conversations, self._config.evaluate
-        questions = (
-            questions_of(asked, loaded.base.tokenizer, limit=settings.rows) or self.questions
-        )
+        asked, wanted = self._rows.validation_conversations, self._config.evaluate
+        questions = questions_of(asked, loaded.base.tokenizer, limit=wanted.rows) or self.questions
         arm = arm_of(loaded, TUNED, questions, adapter=who.adapter)
         phase = self._progress.phase(f"answering {pluralize(len(questions), 'held-out question')}")
-        texts = answers_now(loaded, arm, who, limit=settings.longest_answer, phase=phase)
+        texts = answers_now(loaded, arm, who, limit=wanted.longest_answer, phase=phase)
         base = self._texts([BASE], None)[BASE]
         checks = fit_checks(self.checks[:1], own=self._rows.own_answers, base=base)
         scored = score(questions, {TUNED: texts}, checks, seed=self._config.train.seed)
