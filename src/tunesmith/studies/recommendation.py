@@ -207,7 +207,7 @@ def situation_of(config: RunConfig, plan: RunPlan, *, progress: Progress = SILEN
     rows = plan.rows
     if rows is not None and tokenizer_here(config.model) is not None:
         sides = inspect_data(config, progress=progress)
-        faults = sum(len(side.faults) for side in sides)
+        faults = sum(side.faults.count for side in sides)
         notes = frozenset(note.code for side in sides for note in side.warnings)
     return Situation(
         goal=config.goal or "",
