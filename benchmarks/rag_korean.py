@@ -19,7 +19,7 @@ from benchmarks.rag_xquad import Remembering, threshold
 from tunesmith.core.progress import Progress
 from tunesmith.models.embedder import load_embedder
 from tunesmith.retrieval.index import IndexedFolder, index
-from tunesmith.retrieval.retrieve import Mode, Search, retrieve
+from tunesmith.retrieval.retrieve import Mode, SearchOptions, retrieve
 from tunesmith.retrieval.scores import recall_at, reciprocal_rank
 from tunesmith.retrieval.store import open_store
 
@@ -64,7 +64,7 @@ def main() -> None:
         print("| questions | retriever | recall@1 | recall@5 | MRR |\n|---|---|---|---|---|")
         for way, texts in asked.items():
             for mode in MODES:
-                found = [retrieve(store, embedder, text, Search(10, mode)) for text in texts]
+                found = [retrieve(store, embedder, text, SearchOptions(10, mode)) for text in texts]
                 ranked = [[hit.passage.heading for hit in hits] for hits in found]
                 names = [f"row {number:,}" for number in range(1, len(rows) + 1)]
                 pairs = [(each, {name}) for each, name in zip(ranked, names, strict=True)]

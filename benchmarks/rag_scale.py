@@ -29,7 +29,7 @@ from benchmarks.rag_texts import passages_of
 from benchmarks.rag_xquad import MODEL, MODES, Remembering, read
 from tunesmith.models.embedder import Embedder, load_embedder
 from tunesmith.retrieval.index import IndexedFolder, index
-from tunesmith.retrieval.retrieve import Search, retrieve
+from tunesmith.retrieval.retrieve import SearchOptions, retrieve
 from tunesmith.retrieval.store import TABLE, PassageStore, open_store
 
 ROWS_IN_A_FILE = 100
@@ -171,7 +171,7 @@ def warm(store: PassageStore, embedder: Embedder, questions: Sequence[str]) -> N
         "hybrid, embedding included": lambda text: retrieve(store, embedder, text),
     }
     for mode in MODES:
-        search = Search(mode=mode)
+        search = SearchOptions(mode=mode)
         ways[f"{mode}, vector known"] = lambda text, search=search: retrieve(  # type: ignore[misc]
             store, remembering, text, search
         )

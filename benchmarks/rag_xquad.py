@@ -25,7 +25,7 @@ from tunesmith.core.progress import Progress
 from tunesmith.models.embedder import Embedder, load_embedder
 from tunesmith.retrieval.confidence import confidence, fit_threshold, known_threshold
 from tunesmith.retrieval.index import IndexedFolder, index
-from tunesmith.retrieval.retrieve import Hit, Mode, Search, retrieve
+from tunesmith.retrieval.retrieve import Hit, Mode, SearchOptions, retrieve
 from tunesmith.retrieval.scores import ndcg_at, recall_at, reciprocal_rank
 from tunesmith.retrieval.store import PassageStore, open_store
 
@@ -118,7 +118,7 @@ def report(
         found, times = [], []
         for question, _ in questions:
             start = time.perf_counter()
-            found.append(retrieve(store, embedder, question, Search(CHUNKS, mode)))
+            found.append(retrieve(store, embedder, question, SearchOptions(CHUNKS, mode)))
             times.append(1e3 * (time.perf_counter() - start))
         rankings = [list(dict.fromkeys(hit.passage.source for hit in each)) for each in found]
         wanted = [{name} for _, name in questions]

@@ -22,6 +22,7 @@ MORE_PAGES = (
     "docs/masks.md",
     "docs/combine.md",
     "docs/curve.md",
+    "docs/search.md",
     "docs/evaluate.md",
     "docs/adapters.md",
     "docs/rag.md",

@@ -36,9 +36,12 @@ if TYPE_CHECKING:
     from tunesmith.api.hub import pull_adapter, push_adapter
     from tunesmith.api.load import Dialogue, Model, chat, load
     from tunesmith.api.merge import conflicts, merge
+    from tunesmith.api.plan import Plan, plan
     from tunesmith.api.rag import rag
+    from tunesmith.api.recommend import Recommendation, recommend
     from tunesmith.api.reproduce import Reproduction, reproduce
     from tunesmith.api.runs import list_runs, show_run, write_report
+    from tunesmith.api.search import Search, search
     from tunesmith.api.settings import IA3, Full, LoRA, Prompt, PTuning, QLoRA, checks
     from tunesmith.api.setup import demo, doctor, init
     from tunesmith.api.show_data import show
@@ -71,9 +74,12 @@ _FILES = {
     "api.hub": ("pull_adapter", "push_adapter"),
     "api.load": ("Dialogue", "Model", "chat", "load"),
     "api.merge": ("conflicts", "merge"),
+    "api.plan": ("Plan", "plan"),
     "api.rag": ("rag",),
+    "api.recommend": ("Recommendation", "recommend"),
     "api.reproduce": ("Reproduction", "reproduce"),
     "api.runs": ("list_runs", "show_run", "write_report"),
+    "api.search": ("Search", "search"),
     "api.settings": ("Full", "IA3", "LoRA", "PTuning", "Prompt", "QLoRA", "checks"),
     "api.setup": ("demo", "doctor", "init"),
     "api.show_data": ("show",),
@@ -112,13 +118,16 @@ __all__ = [
     "Model",
     "ModelError",
     "PTuning",
+    "Plan",
     "Prompt",
     "QLoRA",
     "RagError",
+    "Recommendation",
     "Reproduction",
     "Run",
     "RunConfig",
     "RunError",
+    "Search",
     "Server",
     "ServerLimits",
     "Store",
@@ -143,11 +152,14 @@ __all__ = [
     "load",
     "merge",
     "open_run",
+    "plan",
     "pull",
     "pull_adapter",
     "push_adapter",
     "rag",
+    "recommend",
     "reproduce",
+    "search",
     "serve",
     "show",
     "show_adapter",

@@ -18,7 +18,7 @@ from tunesmith.retrieval.document import ChunkConfig
 from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.passage import Filter
 from tunesmith.retrieval.prompt import REFUSALS, CitedSource, check_citations
-from tunesmith.retrieval.retrieve import Search
+from tunesmith.retrieval.retrieve import SearchOptions
 
 pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
 
@@ -99,7 +99,7 @@ def test_each_question_stands_alone(documents, loaded):
         ({}, False),  # no threshold is known for this model
         ({"threshold": 0.99}, True),
         ({"threshold": 0.1}, False),
-        ({"search": Search(mode="text", where=Filter(source="pets.txt"))}, True),
+        ({"search": SearchOptions(mode="text", where=Filter(source="pets.txt"))}, True),
     ],
 )
 def test_below_the_threshold_nothing_is_answered(documents, settings, refused):
@@ -112,7 +112,7 @@ def test_below_the_threshold_nothing_is_answered(documents, settings, refused):
 
 
 def test_the_confidence_is_that_of_five_passages_however_few_are_shown(documents):
-    one = documents(search=Search(1)).find(QUESTION)
+    one = documents(search=SearchOptions(1)).find(QUESTION)
     whole = documents().find(QUESTION)
     assert (len(one.hits), one.hits) == (1, whole.hits[:1])
     assert one.confidence == whole.confidence
@@ -123,7 +123,7 @@ def test_why_nothing_was_answered_is_known(documents):
     assert found.why == f"confidence {found.confidence:.2f}, threshold 0.99"
     assert ask_module.refuse(found).to_json()["threshold"] == 0.99
     assert "threshold unknown" in documents().find(QUESTION).why
-    nothing = documents(search=Search(mode="text", where=Filter(source="pets.txt")))
+    nothing = documents(search=SearchOptions(mode="text", where=Filter(source="pets.txt")))
     assert nothing.find(QUESTION).why == "no passage was found"
 
 
@@ -133,12 +133,12 @@ def test_whoever_asks_an_english_model_in_korean_is_told(store, documents, monke
     monkeypatch.setattr(documents_module, "reads_only_latin", lambda _: True)
     assert "multilingual-e5-small" in asked.find("연차는 며칠인가요?").advice
     assert asked.find(QUESTION).advice == ""
-    assert documents(search=Search(mode="text")).find("연차는 며칠인가요?").advice == ""
+    assert documents(search=SearchOptions(mode="text")).find("연차는 며칠인가요?").advice == ""
 
 
 def test_a_search_of_no_passage_is_refused(documents):
     with pytest.raises(RagError, match="No passage has source=nothing"):
-        documents(search=Search(where=Filter(source="nothing"))).find(QUESTION)
+        documents(search=SearchOptions(where=Filter(source="nothing"))).find(QUESTION)
 
 
 def test_the_prompt_leaves_room_for_the_answer_and_says_what_it_left_out(documents, loaded):
@@ -163,7 +163,7 @@ def test_sources_are_told_as_they_were_shown(store, tmp_path, monkeypatch):
     source = IndexedFolder(tmp_path / "docs", "toy", lambda: toy, ChunkConfig(20, 4))
     index(source, str(tmp_path / "store"))
     monkeypatch.setattr(documents_module, "load_embedder", lambda *_, **__: toy)
-    settings = FindSettings(Search(limit=1), neighbours=1)
+    settings = FindSettings(SearchOptions(limit=1), neighbours=1)
     found = Documents(str(tmp_path / "store"), settings).find("paragraph 6?")
     passage = found.hits[0].passage
     assert found.passages == [(passage.place, passage.text)]

@@ -12,6 +12,7 @@ ENGLISH = {
     "adapters.card": "a README that travels with an adapter, and is English",
     "runs.card": "the same of a run",
     "runs.card_results": "the same of its evaluation",
+    "studies.search_state": "comments of a config file, which are English",
     "setup.draft_config": "a config file and its comments, which are English",
     "setup.demo": "the goal in such a file",
     "setup.persona": "system prompts that are proposed in such a file",

@@ -11,7 +11,7 @@ from tunesmith.retrieval.retrieve import (
     RRF_K,
     Hit,
     Ranked,
-    Search,
+    SearchOptions,
     fuse,
     retrieve,
     with_neighbours,
@@ -52,9 +52,11 @@ def test_copies_do_not_take_the_places_of_others(tmp_path, embedder, limit):
         (folder / f"copy-{i:02}.txt").write_text("How many dogs may come on Fridays? Two dogs.")
     index(IndexedFolder(folder, "toy", lambda: embedder), str(tmp_path / "store"))
     store, question = open_store(str(tmp_path / "store")), "How many dogs may come on Fridays?"
-    every = retrieve(store, embedder, question, Search(50, keep_duplicates=True))
+    every = retrieve(store, embedder, question, SearchOptions(50, keep_duplicates=True))
     assert len(every) == 33
-    assert retrieve(store, embedder, question, Search(limit)) == without_duplicates(every, limit)
+    assert retrieve(store, embedder, question, SearchOptions(limit)) == without_duplicates(
+        every, limit
+    )
 
 
 @given(ranking=RANKING)
@@ -102,13 +104,13 @@ def store(tmp_path_factory, toy_model):
 
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "text"])
 def test_the_passage_that_answers_comes_first(store, embedder, mode):
-    found = retrieve(store, embedder, "Who pays train tickets?", Search(mode=mode))
+    found = retrieve(store, embedder, "Who pays train tickets?", SearchOptions(mode=mode))
     assert found[0].passage.source == "travel.txt"
     assert (found[0].cosine is None) == (mode == "text")
 
 
 def test_text_search_asks_no_model(store, embedder):
-    retrieve(store, embedder, "train", Search(mode="text"))
+    retrieve(store, embedder, "train", SearchOptions(mode="text"))
     assert embedder.embedded[-1:] != ["train"]
 
 
@@ -131,7 +133,7 @@ def test_marks_in_a_question_are_no_syntax(store, question):
 )
 @pytest.mark.parametrize("mode", ["dense", "hybrid"])
 def test_a_filter_is_kept_by_every_retriever(store, embedder, where, sources, mode):
-    search = Search(mode=mode, where=Filter(**where))
+    search = SearchOptions(mode=mode, where=Filter(**where))
     found = retrieve(store, embedder, "leave train dogs office", search)
     assert {hit.passage.source for hit in found} == sources
 
@@ -174,5 +176,5 @@ def test_korean_words_are_found_whatever_particle_follows(indexed, folder, embed
     indexed()
     store = open_store(indexed.uri)
     for question in ("고양이 사료", "고양이가 먹는 사료는?", "고양이를"):
-        found = retrieve(store, embedder, question, Search(mode="text"))
+        found = retrieve(store, embedder, question, SearchOptions(mode="text"))
         assert found[0].passage.source == "ko.txt"

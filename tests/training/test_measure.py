@@ -8,6 +8,7 @@ from tests.training.tiny import adam, plan, tensors, tiny_job
 from tunesmith.config.run import RECOMPUTE
 from tunesmith.core.errors import MemoryRefusal
 from tunesmith.engine.forward import Engine
+from tunesmith.methods.sizes import AUTO_TOKENS
 from tunesmith.training import measure
 from tunesmith.training.job import HELD_OUT_SHARE, Member, planned
 
@@ -138,6 +139,4 @@ def test_jobs_that_train_together_share_larger_micro_batches(tmp_path):
     job = tiny_job(tmp_path, rows_per_step=1)
     alone = measure.make_plan(job, lr=0.1).tokens_per_micro_batch
     assert measure.make_plan(job, lr=0.1, together=5 * alone).tokens_per_micro_batch == 5 * alone
-    assert (
-        measure.make_plan(job, lr=0.1, together=10**6).tokens_per_micro_batch == measure.AUTO_TOKENS
-    )
+    assert measure.make_plan(job, lr=0.1, together=10**6).tokens_per_micro_batch == AUTO_TOKENS

@@ -136,6 +136,7 @@ INFORMATION = {
     "cached",
     "judging",  # the code of an event
     "left_out",  # which the evaluation shows too
+    "plan",
 }
 
 

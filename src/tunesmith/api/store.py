@@ -165,9 +165,9 @@ class Store:
         """
         from tunesmith.conversation.documents import FindSettings
         from tunesmith.retrieval.passage import parse_filter
-        from tunesmith.retrieval.retrieve import Search
+        from tunesmith.retrieval.retrieve import SearchOptions
 
-        search = Search(limit, mode, where=parse_filter(_conditions(where)))
+        search = SearchOptions(limit, mode, where=parse_filter(_conditions(where)))
         return self._documents(FindSettings(search, neighbours=neighbours)).find(question).hits
 
     def ask(  # noqa: PLR0913  # one keyword for each setting
@@ -196,9 +196,9 @@ class Store:
         quoted words must be in the sources: both are checked.
         """
         from tunesmith.retrieval.passage import parse_filter
-        from tunesmith.retrieval.retrieve import Search
+        from tunesmith.retrieval.retrieve import SearchOptions
 
-        search = Search(limit, mode, where=parse_filter(_conditions(where)))
+        search = SearchOptions(limit, mode, where=parse_filter(_conditions(where)))
         with working(on_event=on_event, progress=progress) as work:
             from tunesmith.conversation.ask import AskSettings, open_answerer, refuse
             from tunesmith.conversation.documents import FindSettings

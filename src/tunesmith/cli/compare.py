@@ -1,4 +1,4 @@
-"""`tunesmith compare` and `tunesmith data curve`: several runs beside each other."""
+"""`tunesmith compare`, `search` and `data curve`: several runs beside each other."""
 
 from pathlib import Path
 from typing import Annotated
@@ -75,6 +75,49 @@ def curve(
     file, flags = read_words(context.args, command="data curve")
     return run(
         shares=numbers_of("shares", float, shares),
+        resume=resume,
+        config=file,
+        settings=flags,
+        progress=True,
+    )
+
+
+@command
+@gated
+def search(
+    context: typer.Context,
+    minutes: Annotated[
+        float, typer.Option(help="About how long, the evaluation of the best one included.")
+    ] = 30.0,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=LOW..HIGH or KEY=V,V",
+            help="What is varied: train.lr=1e-4..1e-2, method.rank=4,8,16. Can be repeated; "
+            "without it the rate and what the method offers.",
+        ),
+    ] = None,
+    settings: Annotated[
+        int | None, typer.Option(metavar="N", help="Settings at most; by default those that fit.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Resume the search in this folder.")
+    ] = None,
+    _: Annotated[bool, help_with_keys(run_keys)] = False,
+) -> Outcome:
+    """The best settings within a time: adapters train together, and the worse half stops early.
+
+    A part of the held-out rows chooses the best (--data.validation 0.5), the others score it. The
+    result is OUT/best.yaml, a config with its evidence, and the run of it.
+    """
+    from tunesmith.api.search import read_over
+    from tunesmith.api.search import search as run
+
+    file, flags = read_words(context.args, command="search")
+    return run(
+        minutes=minutes,
+        over=read_over(over or []) or None,
+        at_most=settings,
         resume=resume,
         config=file,
         settings=flags,

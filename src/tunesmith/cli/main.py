@@ -11,7 +11,8 @@ from tunesmith import __version__
 from tunesmith.cli import adapters, data, rag, runs, setup
 from tunesmith.cli.chat import chat
 from tunesmith.cli.command import CONTEXT, refuse, say, words_given
-from tunesmith.cli.compare import compare
+from tunesmith.cli.compare import compare, search
+from tunesmith.cli.plan import plan
 from tunesmith.cli.runs import report, reproduce
 from tunesmith.cli.serve import serve
 from tunesmith.cli.setup import demo, doctor, init, methods
@@ -33,12 +34,16 @@ app.command("doctor")(doctor)
 app.command("methods")(methods)
 app.command("init", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)(init)
 app.add_typer(data.app, name="data")
+app.command("plan", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)(plan)
 app.command(
     "train", options_metavar="[CONFIG] [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
 )(train)
 app.command(
     "compare", options_metavar="[CONFIG] [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
 )(compare)
+app.command(
+    "search", options_metavar="[CONFIG] [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
+)(search)
 app.command(
     "evaluate", options_metavar="TARGET [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
 )(evaluate)

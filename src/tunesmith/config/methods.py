@@ -78,6 +78,12 @@ class LoraSettings(Settings):
         ),
     }
     init_words: ClassVar[frozenset[str]] = TAKEN_STARTS
+    # what a search tries beside the rate, and what keeps its ratio to a value that it changes
+    searched: ClassVar[dict[str, tuple[object, ...]]] = {
+        "rank": (4, 8, 16, 32, 64),
+        "targets": ("all-linear", ("*attn*",)),
+    }
+    scales_with: ClassVar[dict[str, str]] = {"alpha": "rank"}
     kind: Literal["lora", "qlora"] = "lora"
     rank: int = Field(16, ge=1, description="rank R of the term B A")
     alpha: float = Field(32.0, gt=0, description="scale numerator: the term counts alpha / rank")
@@ -226,6 +232,7 @@ class PromptSettings(Settings):
         )
     }
     init_words: ClassVar[frozenset[str]] = VIRTUAL_INITS
+    searched: ClassVar[dict[str, tuple[int, ...]]] = {"tokens": (10, 20, 50, 100)}
     kind: Literal["prompt"] = "prompt"
     tokens: VirtualTokens = None
     init: VirtualInit = "sample"
@@ -253,6 +260,7 @@ class PTuningSettings(Settings):
         )
     }
     init_words: ClassVar[frozenset[str]] = VIRTUAL_INITS
+    searched: ClassVar[dict[str, tuple[int, ...]]] = {"tokens": (10, 20, 50, 100)}
     kind: Literal["p-tuning", "prefix"] = Field(
         "p-tuning", description="prefix is another name of p-tuning"
     )
@@ -319,6 +327,12 @@ def method_notes() -> dict[str, MethodNote]:
     """Every kind that `method.kind` takes, with its note."""
     members = nested_models(MethodSettings)
     return {kind: note for m in members for kind, note in getattr(m, "notes", {}).items()}
+
+
+def default_methods() -> dict[str, AnyMethod]:
+    """The settings of every kind as they are unless something is given."""
+    members = [m for m in nested_models(MethodSettings) if hasattr(m, "notes")]
+    return {kind: m(kind=kind) for m in members for kind in m.notes}  # type: ignore[misc]
 
 
 def needs_four_bit(kind: object) -> bool:

@@ -1,47 +1,21 @@
 """One run: what is trained on what, how, and how it is evaluated."""
 
-import difflib
 from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.methods import LoraSettings, MethodSettings
-from tunesmith.config.settings import Settings, StorageUrl, TemplateOptions, Tracker
-
-DropName = Literal[
-    "duplicates",
-    "near_duplicates",
-    "contradictions",
-    "leakage",
-    "personal_data",
-    "languages",
-    "long_tail",
-    "too_long",
-    "empty",
-]
-DROP_NAMES: tuple[DropName, ...] = get_args(DropName)
-TOO_LONG: DropName = "too_long"
-EMPTY: DropName = "empty"  # a question or answer without text: found row by row, as it is read
-
-
-def read_names(value: object) -> object:
-    """`a,b` as a list of names, each once; raises ValueError for one that is not known."""
-    names = value.split(",") if isinstance(value, str) else value
-    if not isinstance(names, list | tuple):
-        return value
-    read = [name.strip() if isinstance(name, str) else str(name) for name in names]
-    unknown = [name for name in read if name not in DROP_NAMES]
-    if unknown:
-        raise ValueError("; ".join(map(_unknown, unknown)))
-    return tuple(dict.fromkeys(read))
-
-
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, DROP_NAMES, n=1)
-    hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(DROP_NAMES)}"
-    return f"no rows can be dropped by the name `{name}`; {hint}"
-
+from tunesmith.config.settings import (
+    DROP_NAMES,
+    TOO_LONG,
+    DropName,
+    Settings,
+    StorageUrl,
+    TemplateOptions,
+    Tracker,
+    read_names,
+)
 
 AUTO: Literal["auto"] = "auto"
 Format = Literal[
@@ -94,6 +68,13 @@ class DataSettings(Settings):
     )
     eval: float | str | tuple[DataSource, ...] = Field(
         0.1, description="share held out, a file, or 0 for none"
+    )
+    validation: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the held-out rows that choose the checkpoint, the scale and settings "
+        "of a search; the others alone are scored. 0: all do both",
     )
     share: float = Field(1.0, gt=0, le=1, description="share of the training rows that is used")
     format: Format = Field("auto", description="layout of a row; auto recognizes and reports it")

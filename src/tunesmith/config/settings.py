@@ -78,6 +78,40 @@ StorageUrl = Annotated[str, AfterValidator(_storage_url)]
 """A place in object storage, without a slash at its end."""
 
 
+DropName = Literal[
+    "duplicates",
+    "near_duplicates",
+    "contradictions",
+    "leakage",
+    "personal_data",
+    "languages",
+    "long_tail",
+    "too_long",
+    "empty",
+]
+DROP_NAMES: tuple[DropName, ...] = get_args(DropName)
+TOO_LONG: DropName = "too_long"
+EMPTY: DropName = "empty"  # a question or answer without text: found row by row, as it is read
+
+
+def read_names(value: object) -> object:
+    """`a,b` as a list of names, each once; raises ValueError for one that is not known."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        return value
+    read = [name.strip() if isinstance(name, str) else str(name) for name in names]
+    unknown = [name for name in read if name not in DROP_NAMES]
+    if unknown:
+        raise ValueError("; ".join(map(_unknown, unknown)))
+    return tuple(dict.fromkeys(read))
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, DROP_NAMES, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(DROP_NAMES)}"
+    return f"no rows can be dropped by the name `{name}`; {hint}"
+
+
 class TogetherError(ValueError):
     """Values that do not go together; ``keys`` names those of the section that are at fault."""
 

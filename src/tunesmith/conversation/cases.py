@@ -17,7 +17,7 @@ from tunesmith.evaluation.retrieval_gain import SourcedCase
 from tunesmith.generation.decoder import Prompt
 from tunesmith.retrieval.confidence import SCORED_HITS, confidence
 from tunesmith.retrieval.questions import KnownPassages, RetrievalQuestion, know, says_nothing
-from tunesmith.retrieval.retrieve import Hit, Mode, Search, retrieve, without_duplicates
+from tunesmith.retrieval.retrieve import Hit, Mode, SearchOptions, retrieve, without_duplicates
 from tunesmith.retrieval.scores import ndcg_at, recall_at, reciprocal_rank
 from tunesmith.retrieval.store import EmbeddingModel, PassageStore
 
@@ -81,7 +81,9 @@ def find_all(
     count = max(limit, RANKED)
     found = []
     for question in progress.quiet_phase("retrieving", len(questions)).over(questions):
-        hits = {m: retrieve(store, remembered, question.text, Search(count, m)) for m in MODES}
+        hits = {
+            m: retrieve(store, remembered, question.text, SearchOptions(count, m)) for m in MODES
+        }
         found.append(RetrievedCase(question, know(store, remembered, question), hits))
     return found
 

@@ -16,7 +16,13 @@ from tunesmith.retrieval.confidence import SCORED_HITS, confidence, known_thresh
 from tunesmith.retrieval.document import ChunkConfig
 from tunesmith.retrieval.index import Indexed, IndexedFolder, index
 from tunesmith.retrieval.read import Reading
-from tunesmith.retrieval.retrieve import Hit, Search, require_passages, retrieve, with_neighbours
+from tunesmith.retrieval.retrieve import (
+    Hit,
+    SearchOptions,
+    require_passages,
+    retrieve,
+    with_neighbours,
+)
 from tunesmith.retrieval.store import EmbeddingModel, PassageStore, open_store, require_same
 
 DEFAULT_EMBEDDING = MINILM.name
@@ -79,7 +85,7 @@ class FindSettings:
     little to answer from. ``neighbours`` chunks before and after each passage are shown with it.
     """
 
-    search: Search = field(default_factory=Search)
+    search: SearchOptions = field(default_factory=SearchOptions)
     threshold: float | None = None
     neighbours: int = 0
 

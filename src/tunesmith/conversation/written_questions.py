@@ -27,7 +27,7 @@ from tunesmith.generation.sampling import Sampling
 from tunesmith.retrieval.passage import Passage
 from tunesmith.retrieval.prompt import sanitize
 from tunesmith.retrieval.questions import RetrievalQuestion
-from tunesmith.retrieval.retrieve import Search, retrieve
+from tunesmith.retrieval.retrieve import SearchOptions, retrieve
 from tunesmith.retrieval.scores import says, words_of
 from tunesmith.retrieval.store import EmbeddingModel, PassageStore
 from tunesmith.runs.locate import locate
@@ -78,7 +78,7 @@ def finds_again(
     store: PassageStore, embedder: EmbeddingModel, question: str, passage: Passage, *, top_k: int
 ) -> bool:
     """Whether the passage is among the first hits for the question."""
-    hits = retrieve(store, embedder, question, Search(top_k, keep_duplicates=True))
+    hits = retrieve(store, embedder, question, SearchOptions(top_k, keep_duplicates=True))
     return any(hit.passage.id == passage.id for hit in hits)
 
 

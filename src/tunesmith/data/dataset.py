@@ -174,6 +174,7 @@ class RunRows:
     """What a run reads: rows, the held-out ones, and the conversations that those were made of.
 
     ``copies`` float64 [N] is how often each training row counts in an epoch; empty: once.
+    ``validation`` are the held-out rows that choose the checkpoint, where others are scored.
     """
 
     train: Dataset
@@ -181,6 +182,13 @@ class RunRows:
     held_conversations: Sequence[Conversation]
     copies: NDArray[np.float64]
     sample: tuple[Conversation, ...] = ()  # of the training rows, evenly spread
+    validation: Dataset | None = None
+    validation_conversations: Sequence[Conversation] = ()
+
+    @property
+    def choosing(self) -> Dataset | None:
+        """The held-out rows whose loss chooses the checkpoint."""
+        return self.held if self.validation is None else self.validation
 
     @property
     def own_answers(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 from types import MappingProxyType
 
-from tunesmith.config.run import EMPTY
+from tunesmith.config.settings import EMPTY
 from tunesmith.core.phrases import nearest
 from tunesmith.data.faults import WRITE_OR_DROP, Fault, Note, Parsed, RowNotes, RowReport
 from tunesmith.data.formats.chats import OTHER_NAMES, SYNONYMS

@@ -55,16 +55,6 @@ def card_of(device: torch.device) -> str | None:
     return None if device.type == "cpu" else describe(device)["device"]
 
 
-def cpuinfo() -> dict[str, str]:
-    """What Linux says of the first processor (/proc/cpuinfo), by its keys; empty elsewhere."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
 def _driver() -> str:
     """NVIDIA's version of the driver, where Linux shows it."""
     try:

@@ -5,16 +5,17 @@ tenth of a training step. 16-bit products keep a compiled kernel for every new s
 of 1,024: about 0.6 MB a shape, and packed streams are all of different lengths (docs/log.md).
 """
 
-import contextlib
 import ctypes
 import os
 import platform
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from tunesmith.core import host_memory
+from tunesmith.core.host_memory import RESERVE
 
 
 class Workspace:
@@ -76,15 +77,6 @@ def release_freed_memory() -> bool:
     return _glibc("malloc_trim", 0)
 
 
-RESERVE = 0.10  # of what is available stays free: the kernel kills without asking
-_CGROUP_FILES = (
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
-    (
-        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ),
-)
-
 # Messages of allocators that do not raise torch's own error: of processors, MPS, AMD and drivers.
 _RUN_OUT = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")
 
@@ -118,7 +110,7 @@ def peak_bytes(device: torch.device) -> int:
         return torch.accelerator.max_memory_allocated(device)
     if device.type == "mps":  # which keeps no peak, and gives nothing back by itself
         return torch.mps.driver_allocated_memory()
-    return _kilobytes("self/status", "VmHWM") or 0
+    return host_memory.peak_bytes() or 0
 
 
 def forget_peak(device: torch.device) -> None:
@@ -126,8 +118,7 @@ def forget_peak(device: torch.device) -> None:
     if device.type in _COUNTED:
         torch.accelerator.reset_peak_memory_stats(device)
         return
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    host_memory.forget_peak()
 
 
 def held_bytes(device: torch.device) -> int:
@@ -136,7 +127,7 @@ def held_bytes(device: torch.device) -> int:
         return torch.accelerator.memory_reserved(device)
     if device.type == "mps":
         return torch.mps.driver_allocated_memory()
-    return _kilobytes("self/status", "VmRSS") or 0
+    return host_memory.held_bytes() or 0
 
 
 def available_bytes(device: torch.device) -> int | None:
@@ -149,22 +140,4 @@ def available_bytes(device: torch.device) -> int | None:
     if device.type == "mps":
         used = torch.mps.current_allocated_memory()
         return int((torch.mps.recommended_max_memory() - used) * (1 - RESERVE))
-    limits = [_kilobytes("meminfo", "MemAvailable"), *(_cgroup(*files) for files in _CGROUP_FILES)]
-    known = [limit for limit in limits if limit is not None]
-    return int(min(known) * (1 - RESERVE)) if known else None
-
-
-def _kilobytes(file: str, key: str) -> int | None:
-    try:
-        lines = Path("/proc", file).read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), None)
-
-
-def _cgroup(limit: Path, current: Path) -> int | None:
-    try:
-        text = limit.read_text().strip()
-        return None if text == "max" else int(text) - int(current.read_text())
-    except (OSError, ValueError):
-        return None
+    return host_memory.available_bytes()

@@ -201,17 +201,17 @@ class Evaluator:
         }
 
     def first_score(self, loaded: LoadedBase, who: Respondent) -> float:
-        """Mean of the first check as an adapter is now; NaN without any score."""
+        """Mean of the first check as an adapter is now, of the rows that choose; NaN without."""
         if BASE not in self._answered:  # what a check that learns compares with
             self._ask(self.base.arms, None)
-        arm = arm_of(loaded, TUNED, self.questions, adapter=who.adapter)
-        asked = pluralize(len(arm.prompts), "held-out question")
-        phase = self._progress.phase(f"answering {asked}")
-        limit = self._config.evaluate.longest_answer
-        texts = answers_now(loaded, arm, who, limit=limit, phase=phase)
+        asked, wanted = self._rows.validation_conversations, self._config.evaluate
+        questions = questions_of(asked, loaded.base.tokenizer, limit=wanted.rows) or self.questions
+        arm = arm_of(loaded, TUNED, questions, adapter=who.adapter)
+        phase = self._progress.phase(f"answering {pluralize(len(questions), 'held-out question')}")
+        texts = answers_now(loaded, arm, who, limit=wanted.longest_answer, phase=phase)
         base = self._texts([BASE], None)[BASE]
         checks = fit_checks(self.checks[:1], own=self._rows.own_answers, base=base)
-        scored = score(self.questions, {TUNED: texts}, checks, seed=self._config.train.seed)
+        scored = score(questions, {TUNED: texts}, checks, seed=self._config.train.seed)
         found = scored.summary.checks[0].arms.get(TUNED)
         return found.mean if found else math.nan
 

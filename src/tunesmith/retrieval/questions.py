@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tunesmith.retrieval.passage import Filter, Passage
-from tunesmith.retrieval.retrieve import Hit, Search, alike, retrieve
+from tunesmith.retrieval.retrieve import Hit, SearchOptions, alike, retrieve
 from tunesmith.retrieval.scores import says, share_in
 from tunesmith.retrieval.store import EmbeddingModel, PassageStore
 
@@ -46,13 +46,15 @@ def know(
     have an answer too, for a copy of the file answers as well. Otherwise passages that have an
     answer word by word or, where none has, the one with most of its words.
     """
-    everything = Search(CANDIDATES, candidates=CANDIDATES, keep_duplicates=True)
+    everything = SearchOptions(CANDIDATES, candidates=CANDIDATES, keep_duplicates=True)
     hits = retrieve(store, embedder, question.text, everything)
     if not question.answers:
         return KnownPassages(tuple(hits), ())
     near = [hit.passage for hit in hits]
     if question.source is not None:
-        there = Search(CANDIDATES, where=Filter(source=question.source), keep_duplicates=True)
+        there = SearchOptions(
+            CANDIDATES, where=Filter(source=question.source), keep_duplicates=True
+        )
         near = [hit.passage for hit in retrieve(store, embedder, question.text, there)]
     if question.context is not None:
         near += [match.passage for match in store.matching(question.context, CANDIDATES)]

@@ -50,7 +50,7 @@ Reranker = Callable[[str, Sequence[str]], Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class SearchOptions:
     """How to look; ``candidates`` of each retriever are fused, ``limit`` come back."""
 
     limit: int = 5
@@ -112,7 +112,7 @@ def retrieve(
     store: PassageStore,
     embedder: EmbeddingModel,
     question: str,
-    search: Search | None = None,
+    search: SearchOptions | None = None,
     *,
     rerank: Reranker | None = None,
 ) -> list[Hit]:
@@ -120,7 +120,7 @@ def retrieve(
 
     With ``mode`` text the model is not asked, and no hit has a cosine.
     """
-    search = search or Search()
+    search = search or SearchOptions()
     vector = None if search.mode == "text" else embedder.embed([question], as_query=True)[0]
     words = None if search.mode == "dense" else question
     count = max(search.candidates, search.limit)

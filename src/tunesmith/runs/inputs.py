@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from tunesmith.config.methods import AnyMethod, init_path
-from tunesmith.config.run import EMPTY, DataSettings, DataSource, RunConfig
+from tunesmith.config.run import DataSettings, DataSource, RunConfig
+from tunesmith.config.settings import EMPTY
 from tunesmith.core.errors import ConfigError, RunError
 from tunesmith.data.faults import RowReport, refuse
 from tunesmith.data.read import SourceRequest, read_rows
@@ -12,7 +13,7 @@ from tunesmith.models.names import AUTO, require_base_name
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.locate import locate, require_known
 
-COMPARISON = "comparison.json"
+COMPARISON, SEARCH = "comparison.json", "search.json"
 
 
 def require_inputs(config: RunConfig, *, is_named: bool = True, is_new: bool = True) -> None:
@@ -92,6 +93,15 @@ def require_target(target: str, data: str | None, *, is_named: bool = True) -> N
         locate(target)
     if data is not None:
         require_files(DataSettings(train=data))
+
+
+def require_search(out: Path) -> None:
+    """Raise RunError where no search lies in this folder."""
+    if not (out / SEARCH).is_file():
+        raise RunError(
+            f"{out} holds no search: {SEARCH} is missing.",
+            remedy="Name the folder that `tunesmith search` wrote.",
+        )
 
 
 def require_comparison(out: Path) -> None:

@@ -21,10 +21,10 @@ import tunesmith
 from tunesmith import __version__
 from tunesmith.config import RunConfig
 from tunesmith.config.methods import init_path
-from tunesmith.core import files
+from tunesmith.core import files, host_memory
 from tunesmith.core.ranks import is_first, size
 from tunesmith.data.rows import HUB
-from tunesmith.engine.device import cpuinfo, describe
+from tunesmith.engine.device import describe
 from tunesmith.methods import table
 from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
 from tunesmith.models.names import hub_id_of, portable_name
@@ -244,7 +244,7 @@ def source_sha256() -> str:
 @functools.cache
 def processor() -> dict[str, str]:
     """The processor as libraries see it, when they choose the kernels that they compute with."""
-    described = cpuinfo()
+    described = host_memory.processor()
     flags = (described.get("flags") or described.get("Features") or "").split()
     return {
         "machine": platform.machine(),

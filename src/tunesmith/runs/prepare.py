@@ -16,6 +16,7 @@ from tunesmith.core.rank_tasks import ask_for, helping
 from tunesmith.core.rank_work import by_first, in_turn
 from tunesmith.core.ranks import is_first, size
 from tunesmith.data.dataset import RunRows
+from tunesmith.estimate.prediction import Prediction
 from tunesmith.evaluation.answering import Respondent, fingerprint_now
 from tunesmith.evaluation.evaluator import Evaluator
 from tunesmith.evaluation.forgetting import Forgetting
@@ -47,6 +48,7 @@ class PreparedRun:
     loaded: LoadedBase
     evaluator: Evaluator
     job: Job
+    prediction: Prediction | None = None  # of its steps, by the base's shape
 
     @property
     def rate(self) -> float:
@@ -125,7 +127,7 @@ def prepare(
         engine=loaded.engine,
         adapter=adapter,
         rows=rows.train,
-        held=rows.held,
+        held=rows.choosing,
         settings=config.train,
         folder=run.folder.path,
         copies=rows.copies,

@@ -29,6 +29,7 @@ from tunesmith.data.quality.report import (
 )
 from tunesmith.data.read import empty_rows
 from tunesmith.data.rows import Conversation
+from tunesmith.data.split import Prompts, choose_held
 from tunesmith.data.template import Rendering
 from tunesmith.data.token_cache import TOKENS_VERSION, Work, combined, tokens_of
 from tunesmith.data.token_store import ConversationSubset, TokenFile
@@ -256,7 +257,31 @@ def load_rows(
         part = part_of(np.unique(rows.owners).tolist(), share=settings.share, seed=seed)
         rows = rows.take(np.isin(rows.owners, part))
     copies = _copies(rows, loaded, settings)
-    return RunRows(rows, held_rows, asked, copies, _sample(train, rows))
+    found = RunRows(rows, held_rows, asked, copies, _sample(train, rows))
+    return _with_validation(found, share=settings.validation, seed=seed)
+
+
+def _with_validation(rows: RunRows, *, share: float, seed: int) -> RunRows:
+    """The held-out rows in two parts, nearly equal questions on one side of them.
+
+    Raises DataError where they cannot be parted.
+    """
+    held, asked = rows.held, rows.held_conversations
+    if not share or held is None:
+        return rows
+    prompts = Prompts()
+    for conversation in asked:
+        prompts.observe(conversation)
+    chosen = choose_held(prompts.groups(), share=share, seed=seed)
+    places = np.searchsorted(np.unique(held.owners), held.owners)
+    is_choosing = chosen[places]
+    return replace(
+        rows,
+        held=held.take(~is_choosing),
+        held_conversations=[asked[i] for i in np.flatnonzero(~chosen).tolist()],
+        validation=held.take(is_choosing),
+        validation_conversations=[asked[i] for i in np.flatnonzero(chosen).tolist()],
+    )
 
 
 def _sample(train: Side, rows: Dataset) -> tuple[Conversation, ...]:

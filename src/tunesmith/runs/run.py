@@ -25,6 +25,7 @@ from tunesmith.runs.evaluation_files import training_history, write_evaluation
 from tunesmith.runs.folder import RunFolder, alone, begun_before, with_folder
 from tunesmith.runs.inputs import require_files
 from tunesmith.runs.neighbours import announced
+from tunesmith.runs.predicted import compared, predicted
 from tunesmith.runs.prepare import PreparedRun, build_optimizer, member_of, prepare
 from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
 from tunesmith.runs.sharding import open_for_ranks, require_ranks
@@ -103,6 +104,7 @@ def _run(config: RunConfig, folder: RunFolder, progress: Progress) -> RunSummary
         loaded = open_for_ranks(config, progress=run.progress)
         prepared = prepare(run, KnownBase(loaded))
         member = member_of(prepared, build_optimizer(prepared))
+        prepared = predicted(prepared, member.plan)
         with finishing_first():
             for _, event in train([member], progress=run.progress):
                 run.progress.report(event)
@@ -153,6 +155,7 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
             write_evaluation(found, run.folder, inputs=inputs_of(run.folder))
         except Cancelled:
             reason = "stopped"
+    against = compared(prepared, state)
     summary = RunSummary(
         run=str(run.folder.path),
         adapter=str(saved) if saved else None,
@@ -166,6 +169,7 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
         evaluation=found.document if found else None,
         reason=reason,
         notices=tuple(run.notices),
+        plan=against.to_json() if against else None,
         answers=found.answers if found else None,
         train_losses=found.train_losses if found else None,
         trackers=run.trackers,

@@ -12,15 +12,13 @@ from tunesmith.core.numbers import bytes_text
 from tunesmith.core.progress import Progress
 from tunesmith.core.rank_work import in_turn
 from tunesmith.engine import memory
-from tunesmith.estimate.memory import BaseMemory, base_memory
+from tunesmith.engine.model_shape import shape_of_base
+from tunesmith.estimate.memory import BaseMemory, Setup, base_memory
 from tunesmith.methods import table
 from tunesmith.models.load import config_of
 from tunesmith.models.precision import detect_device, detect_dtype
-from tunesmith.models.supported import is_four_bit
-from tunesmith.models.text_part import empty_model
 from tunesmith.models.weights import number_format
 from tunesmith.runs.result import open_for
-from tunesmith.training.optimizer import state_bytes
 
 SHARDING = ("cpu", "cuda", "xpu")  # devices whose ranks gather from each other
 WIDE: tuple[OptimizerKind, ...] = ("adamw",)  # whose state is by weight, not by block
@@ -97,15 +95,14 @@ def is_sharded_run(config: RunConfig, progress: Progress) -> bool:
 
 def memory_of(config: RunConfig, progress: Progress) -> BaseMemory:
     """What a run's base takes, from its config alone."""
-    shape = config_of(config.model, trust_remote_code=config.trust_remote_code, progress=progress)
+    found = config_of(config.model, trust_remote_code=config.trust_remote_code, progress=progress)
     dtype, _ = detect_dtype(config.dtype, detect_device(config.device))
-    trained = table.of(config.method).trains_base
-    return base_memory(
-        empty_model(shape),
-        dtype,
-        four_bit=needs_four_bit(config.method.kind) or is_four_bit(shape),
-        state_bytes=state_bytes(config.train.optimizer) if trained else None,
+    setup = Setup(
+        dtype=number_format(dtype),
+        four_bit=needs_four_bit(config.method.kind),
+        optimizer=config.train.optimizer,
     )
+    return base_memory(shape_of_base(found), setup, trained=table.of(config.method).trains_base)
 
 
 def _room(device: torch.device) -> int:

@@ -32,6 +32,7 @@ class RunSummary:
     evaluation: dict[str, object] | None = field(repr=False)
     reason: str
     notices: tuple[str, ...]
+    plan: dict[str, object] | None = None  # what was predicted of the steps, and what they took
     answers: Answers | None = field(default=None, repr=False)
     # of rows, with the adapter as it was evaluated
     train_losses: Sequence[float] | None = field(default=None, repr=False)

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from tunesmith import SPIN_COUNT, __version__, torch_came_first
+from tunesmith.core import host_memory
 from tunesmith.core.progress import usable_cores
-from tunesmith.engine.device import cpuinfo
 from tunesmith.engine.memory import available_bytes
 from tunesmith.models.cache import cache_root, folder_bytes
 from tunesmith.models.catalog import list_models
@@ -30,7 +30,7 @@ def examine() -> dict[str, object]:
     """Processor, number format, memory, GPUs, cache and versions, as a JSON document."""
     device = detect_device()
     dtype, reason = detect_dtype("auto", device)
-    processor = cpuinfo()
+    processor = host_memory.processor()
     flags = (processor.get("flags") or processor.get("Features") or "").split()
     return {
         "platform": platform.platform(),
@@ -45,7 +45,10 @@ def examine() -> dict[str, object]:
             "bfloat16": sorted({*flags} & {*_BFLOAT16_FLAGS}),
         },
         "dtype": {"auto": str(dtype).removeprefix("torch."), "reason": reason},
-        "memory": {"total_bytes": _total_memory(), "available_bytes": available_bytes(_CPU)},
+        "memory": {
+            "total_bytes": host_memory.total_bytes(),
+            "available_bytes": available_bytes(_CPU),
+        },
         "gpus": _gpus(),
         "features": features_of(device),
         "cache": _cache(),
@@ -85,10 +88,3 @@ def _cache() -> dict[str, object]:
         "bytes": folder_bytes(root) if root.is_dir() else 0,
         "models": [model.name for model in list_models() if model.cached],
     }
-
-
-def _total_memory() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None

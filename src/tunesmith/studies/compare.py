@@ -26,7 +26,7 @@ from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
 from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder, alone
-from tunesmith.runs.inputs import COMPARISON, require_files
+from tunesmith.runs.inputs import COMPARISON, SEARCH, require_files
 from tunesmith.runs.mirror import require_no_mirror
 from tunesmith.runs.model_choice import with_model
 from tunesmith.runs.neighbours import announced
@@ -70,7 +70,7 @@ class ComparedRun:
             "trainable_parameters": self.trainable_parameters,
             "adapter_bytes": _result_bytes(self.summary.adapter if self.summary else None),
             **{key: ended.get(key) for key in kept},
-            **_score(ended.get("evaluation"), TUNED),
+            **score_of(ended.get("evaluation"), TUNED),
             "verdict": _part(ended.get("evaluation"), "verdict").get("answer"),
             "error": None if self.error is None else str(self.error),
         }
@@ -89,11 +89,12 @@ class ComparisonState:
         """The documented document."""
         found = (row.summary.evaluation for row in self.rows if row.summary)
         first = next(filter(None, found), None)
-        hosted = {name: _score(first, name) for name in _part(first, "hosted")}
+        base = score_of(first, BASE)
+        hosted = {name: score_of(first, name) for name in _part(first, "hosted")}
         return {
             "out": str(self.out),
             "runs": [row.to_json() for row in self.rows],
-            "base": _score(first, BASE),
+            "base": base,
             **({"hosted": hosted} if hosted else {}),
             "loss_against_rank": [each.to_json() for each in self.ranks],
             "report": str(self.out / REPORT),
@@ -104,7 +105,7 @@ def _part(evaluation: object, name: str) -> Mapping[str, Any]:
     return evaluation.get(name) or {} if isinstance(evaluation, Mapping) else {}
 
 
-def _score(evaluation: object, arm: str) -> dict[str, object]:
+def score_of(evaluation: object, arm: str) -> dict[str, object]:
     """Score and interval of an arm under the first check, which decides."""
     checks = _part(evaluation, "arms").get(arm, {}).get("checks", {})
     first = next(iter(checks.values()), {})
@@ -145,7 +146,7 @@ def _begun_rows(variants: Sequence[Variant], out: Path, progress: Progress) -> C
     """The comparison with a folder for each run."""
     if is_restarted() and (out / COMPARISON).exists():
         return _kept_rows(out)
-    _require_free(out)
+    require_free(out)
     folders = [RunFolder(out / variant.name) for variant in variants]
     for variant, folder in zip(variants, folders, strict=True):
         require_evaluable(variant.config)
@@ -165,10 +166,11 @@ def _begun_rows(variants: Sequence[Variant], out: Path, progress: Progress) -> C
     return ComparisonState(out, rows)
 
 
-def _require_free(out: Path) -> None:
+def require_free(out: Path) -> None:
     """Raise RunError for the folder of a comparison, or of a run, whose page would be replaced."""
     run = RunFolder(out).config.name
-    for name, what, command in ((COMPARISON, "comparison", "compare"), (run, "run", "train")):
+    kinds = {COMPARISON: ("comparison", "compare"), SEARCH: ("search",) * 2, run: ("run", "train")}
+    for name, (what, command) in kinds.items():
         if (out / name).exists():
             raise RunError(
                 f"{out} holds a {what} already.",
@@ -270,7 +272,7 @@ def _train_group(
     first = runs[rows[0].name]
     memory.forget_peak(detect_device(first.config.device))
     base = KnownBase(open_for_ranks(first.config, progress=first.progress))
-    load = _read_once()
+    load = read_once()
     ready: dict[str, PreparedRun] = {}
     for row in rows:
         with _error_kept(row):
@@ -306,7 +308,7 @@ def _members(rows: Sequence[ComparedRun], ready: Mapping[str, PreparedRun]) -> d
     return {row.name: members[row.name] for row in rows if row.name in members}
 
 
-def _read_once() -> LoadRows:
+def read_once() -> LoadRows:
     """Reads rows that several runs share once."""
     known: dict[tuple[object, ...], RunRows] = {}
 

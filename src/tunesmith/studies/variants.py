@@ -68,8 +68,8 @@ def load_variants(
         if len(kinds) < len((common, method)):
             method = merged(common, method)
         for point in _points(grid):
-            flags = merged(overrides, _nested(point)) if given_flags else {}
-            given = merged({**values, "method": method}, _nested(point))
+            flags = merged(overrides, nested(point)) if given_flags else {}
+            given = merged({**values, "method": method}, nested(point))
             label = "-".join([name, *(_in_a_name(key, value) for key, value in point.items())])
             try:
                 variants.append(Variant(label, run_config(given, path=place, flags=flags)))
@@ -139,7 +139,7 @@ def read_grid(words: Sequence[str]) -> dict[str, list[object]]:
     grid: dict[str, list[object]] = {}
     for word in words:
         name, equals, text = word.partition("=")
-        key, values = new_key(SHORT_FLAGS.get(name, name)), _parts(text)
+        key, values = new_key(SHORT_FLAGS.get(name, name)), comma_parts(text)
         faults = {
             "names no values": not equals or not text,
             "has an empty value": not all(values),
@@ -154,7 +154,7 @@ def read_grid(words: Sequence[str]) -> dict[str, list[object]]:
     return grid
 
 
-def _parts(text: str) -> list[str]:
+def comma_parts(text: str) -> list[str]:
     """Between commas outside brackets: `[a, b],c` has two."""
     parts, depth = [""], 0
     for sign in text:
@@ -185,15 +185,16 @@ def _points(grid: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
     return [dict(zip(grid, point, strict=True)) for point in itertools.product(*grid.values())]
 
 
-def _nested(point: Mapping[str, object]) -> dict[str, object]:
-    nested: dict[str, object] = {}
+def nested(point: Mapping[str, object]) -> dict[str, object]:
+    """Dotted keys where they belong in a config."""
+    found: dict[str, object] = {}
     for key, value in point.items():
         *outer, last = key.split(".")
         inner: dict[str, object] = {last: value}
         for part in reversed(outer):
             inner = {part: inner}
-        nested = merged(nested, inner)
-    return nested
+        found = merged(found, inner)
+    return found
 
 
 def _listed(methods: object, source: str) -> list[tuple[str, dict[str, object]]]:

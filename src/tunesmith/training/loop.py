@@ -6,7 +6,7 @@ and their documents share packed streams.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -32,13 +32,22 @@ SHOWN_ROWS = 8
 GROWTH = 1.03
 
 
+def nobody() -> Iterable[Member]:
+    """For a group that stays as it is."""
+    return ()
+
+
 def train(
     members: Sequence[Member],
     *,
     progress: Progress = SILENT,
     now: Callable[[], float] = time.perf_counter,
+    joining: Callable[[], Iterable[Member]] = nobody,
 ) -> Iterator[tuple[Member, Event]]:
     """Train each member from its state to the last step of its plan, all over one base.
+
+    ``joining`` is called after each round: the members that it gives begin then, and one whose
+    ``ended`` it sets takes no further step.
 
     A cancel is asked for after each round; all save then, and end. The last event of a member is
     Ended, and a checkpoint of its step is complete. A loss that is no number or explodes
@@ -46,35 +55,46 @@ def train(
     does a document that does not fit into memory; the others continue.
     """
     going: list[Round] = []
-    for member in members:
-        yield from _before(member, progress)
-        if member.ended is None:
+    coming: Iterable[Member] = members
+    while True:
+        for member in coming:
+            yield from _before(member, progress)
             step = member.state.step
             going.append(Round(member, member.job.steps(step), step, now()))
-    while going:
-        for each in going:
-            each.draw()
-        start = now()
-        found, notices = add_gradients(going)
-        for each, notice in notices:
-            yield each.member, notice
-        seconds, total = now() - start, sum(each.tokens for each in going)
-        steps = [
-            _step(each, found[each], seconds * each.tokens / total, now) if each in found else None
-            for each in going
-        ]
-        plan, device = going[0].member.plan, going[0].member.job.engine.device
-        if device.type == "cpu" and memory.held_bytes(device) > GROWTH * plan.peak_bytes:
-            release_freed_memory()
-        is_cancelled = False
-        for number, (each, done) in enumerate(zip(going, steps, strict=True)):
-            if done is not None:
-                yield each.member, done
-            # asked once, after the first step was reported
-            is_cancelled = any_of(progress.is_cancelled) if number == 0 else is_cancelled
-            for event in _after(each.member, progress, is_cancelled=is_cancelled):
-                yield each.member, event
         going = [each for each in going if each.member.ended is None]
+        if going:
+            yield from _round(going, progress, now)
+        coming = list(joining())
+        if not coming and all(each.member.ended is not None for each in going):
+            return
+
+
+def _round(
+    going: Sequence[Round], progress: Progress, now: Callable[[], float]
+) -> Iterator[tuple[Member, Event]]:
+    """A step of each."""
+    for each in going:
+        each.draw()
+    start = now()
+    found, notices = add_gradients(going)
+    for each, notice in notices:
+        yield each.member, notice
+    seconds, total = now() - start, sum(each.tokens for each in going)
+    steps = [
+        _step(each, found[each], seconds * each.tokens / total, now) if each in found else None
+        for each in going
+    ]
+    plan, device = going[0].member.plan, going[0].member.job.engine.device
+    if device.type == "cpu" and memory.held_bytes(device) > GROWTH * plan.peak_bytes:
+        release_freed_memory()
+    is_cancelled = False
+    for number, (each, done) in enumerate(zip(going, steps, strict=True)):
+        if done is not None:
+            yield each.member, done
+        # asked once, after the first step was reported
+        is_cancelled = any_of(progress.is_cancelled) if number == 0 else is_cancelled
+        for event in _after(each.member, progress, is_cancelled=is_cancelled):
+            yield each.member, event
 
 
 def _end(member: Member, reason: str) -> Ended:

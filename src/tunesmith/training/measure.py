@@ -17,13 +17,11 @@ from tunesmith.data.rows import TokenRow
 from tunesmith.engine import memory
 from tunesmith.engine.device import elapsed
 from tunesmith.engine.head import loss_sum
+from tunesmith.methods.sizes import auto_tokens
 from tunesmith.training.gradients import takes_less
 from tunesmith.training.job import Job
 from tunesmith.training.steps import Plan, tokens_per_step, total_steps, warmup_of
 
-# Larger micro-batches measured no faster on a CPU. Where the base itself is trained its states
-# fill the memory, and activations are kept small beside them.
-AUTO_TOKENS, AUTO_TOKENS_WHOLE_BASE = 1792, 384
 FIRST_TOKENS = 256
 _ROOM = 2  # of a rank's share of a step: whole rows do not divide evenly
 MARGIN = 1.2  # on a trend that was measured on shorter documents
@@ -78,9 +76,8 @@ def _auto_tokens(job: Job, of_step: int) -> int:
     Ranks share a step.
     """
     of_step = min(of_step, -(-_ROOM * of_step // ranks.size()))
-    if job.engine.device.type != "cpu":
-        return of_step
-    return min(of_step, AUTO_TOKENS if job.adapter.frozen_base else AUTO_TOKENS_WHOLE_BASE)
+    device, frozen = job.engine.device.type, job.adapter.frozen_base
+    return auto_tokens(of_step, device=device, frozen_base=frozen)
 
 
 def _plan(job: Job, tokens: int, measured: "_Try", *, recompute: Recompute, lr: float) -> Plan:

@@ -177,12 +177,6 @@ KINDS: dict[OptimizerKind, _Kind] = {
 }
 
 
-def state_bytes(kind: OptimizerKind) -> float:
-    """Bytes of the state of one weight, of a matrix that is not small."""
-    matrix = torch.empty(BLOCK, BLOCK, device="meta")
-    return sum(t.nbytes for t in KINDS[kind].state_of(matrix).values()) / matrix.numel()
-
-
 def build(
     adapter: Adapter, *, lr: float, weight_decay: float, kind: OptimizerKind = DEFAULT_OPTIMIZER
 ) -> torch.optim.Optimizer:

@@ -8,7 +8,7 @@ import pytest
 from tests.data.quality.rows import asked, sample
 from tests.data.tiny import talk
 from tests.source import ROOT
-from tunesmith.config.run import DROP_NAMES
+from tunesmith.config.settings import DROP_NAMES
 from tunesmith.data.quality.report import MAX_LINES, Quality
 
 ROWS = asked(

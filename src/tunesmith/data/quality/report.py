@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from tunesmith.config.run import EMPTY, TOO_LONG, DataSettings
+from tunesmith.config.run import DataSettings
+from tunesmith.config.settings import EMPTY, TOO_LONG
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.faults import Fault, Note

@@ -1,0 +1,64 @@
+"""A prediction of what training takes, and how it compares with what was measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tunesmith.core.numbers import bytes_text, milliseconds, percent
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Bytes of one device at the peak (with the process on a processor) and by part, seconds a
+    step; None of these where this machine was not measured (`tunesmith plan` does that).
+    """
+
+    peak_bytes: int
+    parts: Mapping[str, int]
+    step_seconds: float | None
+
+    @property
+    def text(self) -> str:
+        """`predicted 2.1 GB (weights 0.3 GB, activations 1.4 GB, ...), 3.2 s a step`."""
+        largest = sorted(self.parts.items(), key=lambda part: -part[1])[:3]
+        of_it = ", ".join(f"{name} {bytes_text(count)}" for name, count in largest if count)
+        step = "" if self.step_seconds is None else f", {milliseconds(self.step_seconds)} a step"
+        return f"predicted {bytes_text(self.peak_bytes)} ({of_it}){step}"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A prediction beside what the steps took: bytes at their peak, seconds of one."""
+
+    prediction: Prediction
+    peak_bytes: int
+    step_seconds: float | None
+
+    def to_json(self) -> dict[str, object]:
+        """What the run's document keeps, as `plan`."""
+        return {
+            "predicted_bytes": self.prediction.peak_bytes,
+            "measured_bytes": self.peak_bytes,
+            "predicted_step_seconds": self.prediction.step_seconds,
+            "measured_step_seconds": self.step_seconds,
+            "bytes": dict(self.prediction.parts),
+        }
+
+    @property
+    def text(self) -> str:
+        """`measured 2.2 GB against 2.1 GB predicted (+5 %)`, and the same of a step's seconds."""
+        expected = self.prediction.peak_bytes
+        found = (
+            f"measured {bytes_text(self.peak_bytes)} against {bytes_text(expected)} predicted "
+            f"({_off(self.peak_bytes, expected)})"
+        )
+        if self.step_seconds is None or self.prediction.step_seconds is None:
+            return found
+        wanted = self.prediction.step_seconds
+        return (
+            f"{found}, {milliseconds(self.step_seconds)} a step against {milliseconds(wanted)} "
+            f"({_off(self.step_seconds, wanted)})"
+        )
+
+
+def _off(measured: float, expected: float) -> str:
+    return f"{'+' if measured >= expected else ''}{percent(measured / expected - 1)}"
