@@ -41,11 +41,14 @@ def shape_of(config: Config, *, name: str = "the config") -> ModelShape:
     else:
         text, inner = config, kind
     family = FAMILIES.get(inner)
+    if inner == "None":
+        raise ModelError(
+            f"{name}: has no model_type, so it is not the config.json of a base.",
+            remedy="Give the config.json of a base.",
+        )
     if family is None:
         raise ModelError(
-            f"{name}: the shape of model_type {inner!r} is not known."
-            if inner != "None"
-            else f"{name}: has no model_type, so that it is not a base's config.json.",
+            f"{name}: the shape of model_type {inner!r} is not known.",
             remedy=f"Known are {supported()}.",
         )
     _require_sizes(text, name)
@@ -62,17 +65,19 @@ _SIZES = ("hidden_size", "num_hidden_layers")
 
 def _require_sizes(config: Config, name: str) -> None:
     """Raise ModelError for sizes that are missing or no positive numbers."""
-    faults = []
-    for key in (*_SIZES, "num_attention_heads", "vocab_size", "num_key_value_heads"):
-        value = config.get(key)
-        if value is None and key in _SIZES:
-            faults.append(f"it has no {key}")
-        elif value is not None and (not isinstance(value, int) or value < 1):
-            faults.append(f"{key} is {value!r}")
-    if faults:
+    keys = (*_SIZES, "num_attention_heads", "vocab_size", "num_key_value_heads")
+    found = {key: config[key] for key in keys if config.get(key) is not None}
+    missing = [key for key in _SIZES if key not in found]
+    odd = [key for key, value in found.items() if not isinstance(value, int) or value < 1]
+    remedy = "Give the config.json of a base."
+    if missing:
         raise ModelError(
-            f"{name}: describes no model: {'; '.join(faults)}.",
-            remedy="Give the config.json of a base, in which these are whole numbers above 0.",
+            f"{name}: describes no model: it has no {' and no '.join(missing)}.", remedy=remedy
+        )
+    if odd:
+        raise ModelError(
+            f"{name}: describes no model: {' and '.join(odd)} must be whole numbers above 0.",
+            remedy=remedy,
         )
 
 
