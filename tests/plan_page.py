@@ -9,8 +9,9 @@ from tests.source import ROOT
 from tunesmith.config.methods import default_methods
 from tunesmith.core.numbers import bytes_text, count_text, milliseconds, percent
 from tunesmith.estimate.devices import find_devices, known_devices
+from tunesmith.estimate.fitting import Wish
 from tunesmith.estimate.memory import key_value_bytes
-from tunesmith.estimate.plan import Wish, plan_method
+from tunesmith.estimate.plan import plan_method
 from tunesmith.methods.sizes import trained_size
 from tunesmith.runs.plan import known_shapes
 

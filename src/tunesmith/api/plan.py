@@ -56,10 +56,11 @@ class Plan(Outcome):
     def show(self, console: "Console") -> None:
         """The base, then a table for each device with what to change below it."""
         found = self.found
-        size, active = count_text(found.parameters), count_text(found.active_parameters)
-        line(
-            console, f"{found.model}: {size} parameters, {active} of them for a token", style="bold"
-        )
+        line(console, found.model, style="bold")
+        facts = [("parameters", count_text(found.parameters))]
+        if found.active_parameters < 0.9 * found.parameters:
+            facts.append(("of a token", count_text(found.active_parameters)))
+        print_facts(console, facts)
         for text in _asked(found):
             paragraph(console, text)
         for each in self.devices:
