@@ -117,19 +117,15 @@ def test_nonsense_gets_a_clear_error(tmp_path, capsys):
 
 def test_a_400b_base_takes_under_two_seconds_and_no_torch(tmp_path):
     """Seconds of the processor: a busy machine has fewer of them a second."""
-    code = (
-        "import sys, time\n"
-        "from tunesmith.cli.main import main\n"
-        "from tunesmith.estimate import machine\n"
-        "from tests.api.test_plan import MACHINE\n"
-        "machine.read = lambda device: MACHINE\n"
-        "assert main(['plan', 'llama-3.1-405b', '--device', 'h100-80gb', '--json']) == 0\n"
-        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
-        "print(time.process_time(), file=sys.stderr)\n"
-    )
-    code = code.replace(
-        "from tests.api.test_plan import MACHINE\n", f"MACHINE = machine.{MACHINE!r}\n"
-    )
+    code = f"""
+import sys, time
+from tunesmith.cli.main import main
+from tunesmith.estimate import machine
+machine.read = lambda device: machine.{MACHINE!r}
+assert main(["plan", "llama-3.1-405b", "--device", "h100-80gb", "--json"]) == 0
+assert "torch" not in sys.modules and "transformers" not in sys.modules
+print(time.process_time(), file=sys.stderr)
+"""
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

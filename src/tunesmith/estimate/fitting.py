@@ -1,4 +1,4 @@
-"""What of a training is still to be chosen so that it fits on a device, and what would make it fit."""
+"""What of a training is still to be chosen so that it fits on a device, and what would help."""
 
 import math
 from collections.abc import Iterator, Mapping
