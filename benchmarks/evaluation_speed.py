@@ -21,9 +21,8 @@ import torch
 from benchmarks.run import run_module
 from tunesmith.adapters.loaded_base import attach_folder, open_base
 from tunesmith.config.load import load_run_config
-from tunesmith.evaluation.answer_length import with_answer_length
 from tunesmith.evaluation.answering import AnswerCache, answer_arms
-from tunesmith.evaluation.answers import questions_of
+from tunesmith.evaluation.answers import questions_of, with_answer_length
 from tunesmith.evaluation.arms import arm_of, base_arms
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.generation.sampling import Sampling

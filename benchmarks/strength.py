@@ -21,9 +21,8 @@ from tunesmith.config import RunConfig
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.config.load import load_run_config
 from tunesmith.core.progress import SILENT
-from tunesmith.evaluation.answer_length import with_answer_length
 from tunesmith.evaluation.answering import Respondent
-from tunesmith.evaluation.answers import questions_of
+from tunesmith.evaluation.answers import questions_of, with_answer_length
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.overfitting_evidence import sample_rows
 from tunesmith.evaluation.probe_run import ProbeRun

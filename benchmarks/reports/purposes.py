@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.methods.tasks import intent_pairs, polite_pairs
+from tunesmith.setup.demo import demo_config
 
 Row = dict[str, list[dict[str, str]]]
 Rows = tuple[list[Row], list[Row]]
@@ -133,13 +134,22 @@ PURPOSES = {
 }
 
 
+DEMO = "demo"  # what `tunesmith demo` trains, on the rows that the package brings
+
+
 def write(name: str, data: Path, folder: Path, *, rows: int, seed: int) -> Path:
     """A purpose's rows and its config in a folder; ``rows`` are held out. The config comes back.
 
-    ``seed`` draws the rows and is the run's own.
+    ``seed`` draws the rows and is the run's own; the demo has rows of its own.
     """
-    purpose = PURPOSES[name]
     folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "tunesmith.yaml"
+    if name == DEMO:
+        made = demo_config(folder / "run").model_dump(mode="json", by_alias=True)
+        made["train"]["seed"] = seed
+        path.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return path
+    purpose = PURPOSES[name]
     parts = purpose.read(data)
     for part, kind, count in zip(parts, ("train", "held"), (purpose.train_rows, rows), strict=True):
         random.Random(seed).shuffle(part)
@@ -159,6 +169,5 @@ def write(name: str, data: Path, folder: Path, *, rows: int, seed: int) -> Path:
         },
         "out": str(folder / "run"),
     }
-    path = folder / "tunesmith.yaml"
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

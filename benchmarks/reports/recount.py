@@ -21,10 +21,18 @@ def _facts_said(answer: str, question: str) -> float:
     return 2 * recall / (1 + recall)  # F1; nothing is counted that was not asked for
 
 
+def _intent(text: str) -> str | None:
+    try:
+        return str(json.loads(text)["intent"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 RULES: dict[str, Callable[[str, Any], float]] = {
     "intents": lambda answer, row: float(answer.strip() == row["reference"].strip()),
     "working": lambda answer, _: float(bool(re.search(r"\n#### -?[\d.,]+\s*$", answer))),
     "tone": lambda answer, _: float("".join(filter(str.isalnum, answer)).endswith("요")),
+    "demo": lambda answer, row: float(_intent(answer) == _intent(row["reference"])),
     "restaurants": lambda answer, row: _facts_said(answer, row["question"]),
 }
 

@@ -1,6 +1,7 @@
 """`train(ranks=N)`: torchrun starts the ranks; this process hears them and ends as they do."""
 
 import os
+import random
 import signal
 import threading
 import time
@@ -99,18 +100,21 @@ def test_two_ranks_end_as_one_and_every_event_is_heard_here(start):
 
 
 @pytest.mark.slow
-def test_a_killed_rank_starts_all_once_more_and_the_result_is_the_same(start):
+@pytest.mark.parametrize("steps", [(3, 11, 20), (1, 6, 17), (9, 22), (14, 28)], ids=str)
+def test_a_killed_rank_starts_all_once_more_and_the_result_is_the_same(start, steps):
+    """Ten moments, each some time after a step: in the next one, or while a checkpoint is saved."""
     one = start("one", 1)
 
     def kill(step):
+        time.sleep(random.Random(step).uniform(0, 0.2))
         os.kill(processes()[step % 2], signal.SIGKILL)
 
-    hearing = Acting(kill, 3, 11, 20)
+    hearing = Acting(kill, *steps)
     run = start("two", 2, on_event=hearing)
     assert hearing.left == []
     assert adapter_of(run) == adapter_of(one)
     resumed = [e.message for e in hearing.heard if isinstance(e, Notice) and e.code == "resumed"]
-    assert len(resumed) == 3
+    assert len(resumed) >= len(steps) - (1 in steps)  # before the first checkpoint it starts anew
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from tunesmith.api.display import RunDisplay, planned_text, step_text
+from tunesmith.api.display import RunDisplay, evaluation_seconds, planned_text, step_text
 from tunesmith.core.progress import Notice, Phase
 from tunesmith.training.events import Ended, HeldOut, Planned, Saved, StepDone
 
@@ -55,6 +55,12 @@ def test_the_time_left_has_the_evaluation_in_it(shown):
     display(replace(PLANNED, evaluation_seconds=60.0, evaluation_seconds_most=180.0))
     display(step(7))
     assert stream.getvalue().endswith("6:05 left, 2:00 of it evaluation\n")
+
+
+def test_with_retention_no_search_for_a_scale_is_expected():
+    plan = replace(PLANNED, evaluation_seconds=60.0, evaluation_seconds_most=180.0)
+    assert evaluation_seconds(plan) == 120.0
+    assert evaluation_seconds(replace(plan, is_retained=True)) == 60.0
 
 
 def test_a_step_line_has_losses_speed_memory_and_time_left():

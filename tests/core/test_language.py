@@ -135,6 +135,7 @@ def test_a_message_is_said_with_its_values(english, korean):
         ("귤이(가)", "귤이"),
         ("'귤'을(를) 사과을(를)", "'귤'을 사과를"),
         ("`LoRA`은(는) prompt (x)은(는) 3은(는)", "`LoRA`는 prompt (x)는 3은"),
+        ("p-tuning은(는) `config`을(를)", "p-tuning은 `config`를"),
         ("서울(으)로 부산(으)로 제주(으)로 1(으)로", "서울로 부산으로 제주로 1로"),
         ("lora(이)라는 qwen(이)라는", "lora라는 qwen이라는"),
         ("95%을(를)", "95%를"),

@@ -5,7 +5,7 @@ import pytest
 from tests.training.tiny import dataset
 from tunesmith.config import load_run_config
 from tunesmith.core.errors import ConfigError
-from tunesmith.evaluation.answer_length import with_answer_length
+from tunesmith.evaluation.answers import with_answer_length
 
 
 class Answers:

@@ -4,14 +4,15 @@ import pytest
 import torch
 
 from tests.families import tiny_model
-from tests.ranks import all_of
+from tests.ranks import all_of, on_ranks
+from tests.training.test_gradients import Small
 from tests.training.test_loop import run
 from tests.training.test_ranks import trained as trained_job
 from tests.training.tiny import adam, dataset, plan
 from tests.variants import attach, engine_for
 from tunesmith.config import FullSettings, TrainSettings
 from tunesmith.core import ranks
-from tunesmith.core.errors import RunError
+from tunesmith.core.errors import MemoryRefusal, RunError
 from tunesmith.core.rank_sum import sum_over_ranks_
 from tunesmith.core.rank_work import in_turn
 from tunesmith.engine.forward import prepare_
@@ -211,3 +212,18 @@ def test_the_best_tensors_come_back(tmp_path):
         return all(torch.equal(whole(p), before[name]) for name, p in adapter.parameters.items())
 
     assert all_of(2, work) == [True, True]
+
+
+def test_memory_that_runs_out_within_a_pass_names_what_takes_less(tmp_path, monkeypatch):
+    """On all ranks here: where one is left, it waits until torchrun ends it."""
+
+    def work():
+        job = job_on(tmp_path, "lora", rows_per_step=6)
+        Small(monkeypatch, holds=4)
+        run(job, plan(steps=2, tokens_per_micro_batch=60))
+
+    errors = on_ranks(2, work)
+    (error,) = (each for each in errors if isinstance(each, MemoryRefusal))
+    assert "Step 1: memory ran out on this rank" in error.message
+    assert "--train.tokens_per_micro_batch 30" in error.remedy
+    assert any(isinstance(each, ranks.ReportedElsewhere) for each in errors)

@@ -244,8 +244,13 @@ def _total_text(event: Planned) -> str:
 
 
 def evaluation_seconds(event: Planned | None) -> float:
-    """The middle of what the evaluation is expected to take; 0 without one."""
-    return (event.evaluation_seconds + event.evaluation_seconds_most) / 2 if event else 0.0
+    """What the evaluation is expected to take; 0 without one.
+
+    With retention a search for the adapter's scale is rare; without, half of it is expected.
+    """
+    if event is None or event.is_retained:
+        return event.evaluation_seconds if event else 0.0
+    return (event.evaluation_seconds + event.evaluation_seconds_most) / 2
 
 
 def step_text(event: StepDone, held_out: HeldOut | None, *, evaluation: float = 0.0) -> str:

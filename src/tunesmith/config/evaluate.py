@@ -145,8 +145,8 @@ class EvaluateSettings(Settings):
 
     @property
     def longest_answer(self) -> int:
-        """Tokens of the longest answer, once they are chosen (`evaluation.answer_length`)."""
-        assert self.max_new_tokens != "auto", "chosen before: evaluation/answer_length.py"
+        """Tokens of the longest answer, once they are chosen (`evaluation.answers`)."""
+        assert self.max_new_tokens != "auto", "chosen before: evaluation.answers.py"
         return self.max_new_tokens
 
     @field_validator("forgetting", mode="before")

@@ -261,7 +261,8 @@ def with_particles(text: str) -> str:
             ending = (code - FIRST_SYLLABLE) % ENDINGS
             closes, is_rieul = ending != 0, ending == RIEUL
         elif before and before.isascii() and before.isalnum():
-            closes, is_rieul = before in _CONSONANTS, before in _RIEUL
+            is_ng = named.rstrip(_CLOSING)[-2:].lower() == "ng"
+            closes, is_rieul = is_ng or before in _CONSONANTS, before in _RIEUL
         else:
             return after_vowel if before == "%" else match[0]
         is_open = not closes or (is_rieul and match[0] == "(으)로")

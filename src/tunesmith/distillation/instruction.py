@@ -18,7 +18,7 @@ from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.inputs import Input, read_inputs
 from tunesmith.distillation.draws import DistillState, draw, open_state, state_path
 from tunesmith.distillation.teacher import Teacher
-from tunesmith.evaluation.answer_length import with_answer_length
+from tunesmith.evaluation.answers import with_answer_length
 from tunesmith.evaluation.checks.check import Check
 from tunesmith.evaluation.checks.table import build_checks
 

@@ -1,18 +1,25 @@
 """Held-out questions, what each arm answered to them, and how each check scored that."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from tunesmith.config import RunConfig
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_text import split_thinking
+from tunesmith.data.dataset import Dataset
 from tunesmith.data.rows import Conversation, Message, Tool
 from tunesmith.data.template import Rendering, render
 from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.evaluation.checks.check import Case, Check, Scored, score_cases
 from tunesmith.evaluation.comparison import Summary, summarize
 
+# Tokens of an answer: at least; as a multiple of the data's longest; where that is long, so much
+# more than it.
+MIN_TOKENS, TIMES, LONG_TIMES = 64, 4, 1.25
+USUAL_TOKENS = 256
 NO_SCORE = {"score": None, "low": None, "high": None, "n": 0}  # of a check in an arm
 
 
@@ -189,3 +196,20 @@ def score(
     }
     rows = {name: {arm: s.scores for arm, s in arms.items()} for name, arms in scored.items()}
     return Answers(tuple(questions), texts, summarize(rows, seed=seed), scored, facts or {})
+
+
+def with_answer_length(config: RunConfig, rows: Dataset | None) -> RunConfig:
+    """The config with a number where `evaluate.max_new_tokens` is `auto`, by the rows' answers.
+
+    The base, which talks more than the data, has room for four times the longest answer and
+    does not fail for want of it; up to `USUAL_TOKENS`, which it is without rows, and more where
+    the data need it.
+    """
+    if config.evaluate.max_new_tokens != "auto":
+        return config
+    tokens = USUAL_TOKENS
+    if rows is not None:
+        longest = int(rows.supervised.max(initial=0))
+        tokens = max(MIN_TOKENS, min(TIMES * longest, tokens), math.ceil(LONG_TIMES * longest))
+    evaluate = config.evaluate.model_copy(update={"max_new_tokens": tokens})
+    return config.model_copy(update={"evaluate": evaluate})

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
@@ -10,7 +10,6 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine.forward import Engine
-from tunesmith.evaluation.answer_length import with_answer_length
 from tunesmith.evaluation.answering import (
     AnswerCache,
     CachedAnswer,
@@ -21,42 +20,27 @@ from tunesmith.evaluation.answering import (
     open_cache,
     unanswered,
 )
-from tunesmith.evaluation.answers import Answers, questions_of, score, text_of, warn_long_references
+from tunesmith.evaluation.answers import (
+    questions_of,
+    score,
+    text_of,
+    warn_long_references,
+    with_answer_length,
+)
 from tunesmith.evaluation.arms import Arm, arm_of, base_arms, kept, without_room
+from tunesmith.evaluation.assessment import AskedArms, Evaluation, assess
 from tunesmith.evaluation.checks.check import early_notes, fit_checks, require_references
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import BASE, TUNED
-from tunesmith.evaluation.costs import (
-    Timed,
-    arm_costs,
-    break_even,
-    request_of,
-    time_arms,
-)
-from tunesmith.evaluation.degeneration import Degeneration, assess_degeneration
-from tunesmith.evaluation.document import document
+from tunesmith.evaluation.costs import Timed, time_arms
 from tunesmith.evaluation.duration import describe
 from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Measured, Measures, Tuned
 from tunesmith.evaluation.overfitting_evidence import Answered
 from tunesmith.evaluation.probe_run import ProbeRun, ProbeScores
 from tunesmith.evaluation.remaining import Remaining
-from tunesmith.evaluation.verdict import Verdict, decide
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What was found: answers with their scores, the verdict, and the document with all of it.
-
-    ``train_losses`` are those of the sampled training rows, where they were measured.
-    """
-
-    answers: Answers
-    verdict: Verdict
-    document: dict[str, object]
-    train_losses: Sequence[float] | None = None
 
 
 class Evaluator:
@@ -171,50 +155,22 @@ class Evaluator:
         """Scores, verdict, costs and measures; nothing here asks a model."""
         texts = self._texts(arms, tuned)
         checks = fit_checks(self.checks, own=self._rows.own_answers, base=texts[BASE])
-        prices = self._config.evaluate.prices
-        requests = {
-            name: request_of(arm, self._answered[name], self._timed.get(name))
-            for name, arm in arms.items()
-        }
-        facts = {
-            name: arm_costs(arm, self._answered[name], self._timed.get(name), prices)
-            for name, arm in arms.items()
-        }
-        answers = score(self.questions, texts, checks, seed=self._config.train.seed, facts=facts)
-        degeneration = self._degeneration(texts)
-        answers = replace(answers, degenerate=degeneration.rows)
-        for name, note in answers.notes():
-            self._progress.notice("checks", f"check `{name}`, {note}")
-        tokens = {name: each.prompt_tokens for name, each in requests.items()}
-        kept = self._config.train.retention is not None
-        verdict = decide(
-            answers.summary, forgetting=forgetting, prompt_tokens=tokens, is_retained=kept
-        )
-        cost = None
-        if verdict.gain is not None:
-            cost = break_even(
-                requests[TUNED],
-                requests[verdict.gain.against],
-                against=verdict.gain.against,
-                prices=prices,
-                training_seconds=tuned.training_seconds if tuned else None,
-            )
-        parts: dict[str, object] = {"degeneration": degeneration.to_json()}
+        parts: dict[str, object] = {}
         if tuned is not None and measured is not None:
             own = Answered(texts[TUNED], [question.reference for question in self.questions])
-            parts |= self._measures.assess(measured, own, checks, tuned)
-        made = document(answers, verdict, self.base, config=self._config, cost=cost, parts=parts)
-        losses = measured.losses if measured else None
-        return Evaluation(answers, verdict, made, losses.tuned.train if losses else None)
-
-    def _degeneration(self, texts: Mapping[str, Sequence[str]]) -> Degeneration:
-        """Whether answers repeat themselves or the question, beside the data's own answers."""
-        return assess_degeneration(
-            texts,
-            [question.reference for question in self.questions],
-            [question.text for question in self.questions],
-            cut={name: [each.ended == "length" for each in self._answered[name]] for name in texts},
+            parts = self._measures.assess(measured, own, checks, tuned)
+        found = assess(
+            AskedArms(self.questions, self.base, arms, self._answered, texts, self._timed),
+            checks,
+            self._config,
+            forgetting=forgetting,
+            training_seconds=tuned.training_seconds if tuned else None,
+            parts=parts,
         )
+        for name, note in found.answers.notes():
+            self._progress.notice("checks", f"check `{name}`, {note}")
+        losses = measured.losses if measured else None
+        return replace(found, train_losses=losses.tuned.train if losses else None)
 
     def _texts(self, arms: Iterable[str], tuned: Tuned | None) -> dict[str, tuple[str, ...]]:
         """Each arm's answers as text, without what was thought before."""

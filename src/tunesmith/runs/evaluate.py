@@ -14,7 +14,8 @@ from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.answering import fingerprint
 from tunesmith.evaluation.arms import require_evaluable
-from tunesmith.evaluation.evaluator import Evaluation, Evaluator
+from tunesmith.evaluation.assessment import Evaluation
+from tunesmith.evaluation.evaluator import Evaluator
 from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.hashes import COMBINED, hash_folder

@@ -5,8 +5,8 @@ import math
 
 from tunesmith.config.methods import MethodSettings
 from tunesmith.core import files
+from tunesmith.evaluation.assessment import Evaluation
 from tunesmith.evaluation.checkpoints import CheckpointChoice
-from tunesmith.evaluation.evaluator import Evaluation
 from tunesmith.evaluation.forgetting import AdapterScale
 from tunesmith.evaluation.overfitting_evidence import Curves, Rate, TrainingHistory
 from tunesmith.methods import table

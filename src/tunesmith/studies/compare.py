@@ -334,6 +334,7 @@ def _sum(plans: Sequence[Planned]) -> Planned:
         seconds=sum(plan.seconds for plan in plans),
         evaluation_seconds=sum(plan.evaluation_seconds for plan in plans),
         evaluation_seconds_most=sum(plan.evaluation_seconds_most for plan in plans),
+        is_retained=all(plan.is_retained for plan in plans),
     )
 
 

@@ -18,7 +18,6 @@ from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.data.tokenizer import encode
-from tunesmith.evaluation.answer_length import with_answer_length
 from tunesmith.evaluation.answering import (
     AnswerCache,
     CachedAnswer,
@@ -27,7 +26,7 @@ from tunesmith.evaluation.answering import (
     open_cache,
     unanswered,
 )
-from tunesmith.evaluation.answers import Question, questions_of, score, text_of
+from tunesmith.evaluation.answers import Question, questions_of, score, text_of, with_answer_length
 from tunesmith.evaluation.arms import Arm, arm_of, without_room
 from tunesmith.evaluation.checks.check import Check, fit_checks, require_references
 from tunesmith.evaluation.checks.table import build_checks

@@ -20,6 +20,7 @@ class Planned(Event):
     # Of what follows the last step: without a search for the adapter's scale, and with it.
     evaluation_seconds: float = 0.0
     evaluation_seconds_most: float = 0.0
+    is_retained: bool = False  # training keeps what the base knows: a search is not expected
     ranks: int = 1  # processes that share the work
 
 

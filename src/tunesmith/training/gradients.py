@@ -117,8 +117,9 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
         try:
             found = _add_stream(streams[number], next(batches), counts, weights)
         except (RuntimeError, MemoryError) as error:
-            if not memory.has_run_out(error) or engine.is_sharded:  # others wait within the pass
+            if not memory.has_run_out(error):
                 raise
+            _require_own_pass(going, streams[number])
         if found is None:  # after the handler, whose error keeps all frames and their tensors
             batches.close()
             return (task, kept), number
@@ -304,6 +305,26 @@ def _refusal(failed: Stream) -> MemoryRefusal:
         f"Step {state + 1}: memory ran out on one document of {pluralize(len(row.ids), 'token')}, "
         f"{row.file}:{row.line}.",
         remedy=f"{now} again with {smaller}.",
+    )
+
+
+def _require_own_pass(going: Sequence[Round], failed: Stream) -> None:
+    """Raise MemoryRefusal over a sharded base, where others wait within the pass that failed."""
+    if not going[0].member.job.engine.is_sharded:
+        return
+    documents = [each.member.job.length(i) for each, group in failed for i in group]
+    job, plan = failed[0][0].member.job, failed[0][0].member.plan
+    fewer = f"--train.tokens_per_micro_batch {max(max(documents), _budget(going) // 2)}"
+    less = (
+        fewer
+        if len(documents) > 1
+        else takes_less(job, recompute=plan.recompute, tokens=documents[0] // 2)
+    )
+    raise MemoryRefusal(
+        f"Step {failed[0][0].member.state.step + 1}: memory ran out on this rank in a micro-batch "
+        f"of {pluralize(sum(documents), 'token')}, while the others waited for its part of the "
+        "sharded base.",
+        remedy=f"Start again with {less}, or with more ranks.",
     )
 
 

@@ -211,6 +211,7 @@ def planned(member: Member) -> Planned:
         seconds=seconds * plan.seconds_per_token,
         evaluation_seconds=low,
         evaluation_seconds_most=high,
+        is_retained=job.retention is not None,
         ranks=ranks.size(),
     )
 
