@@ -3,8 +3,8 @@
 from statistics import median
 
 import pytest
-
 from benchmarks.plan_accuracy import compared
+
 from tests import plan_page
 from tests.published import GIB, PUBLISHED, WITHIN
 from tunesmith.config.methods import FullSettings, LoraSettings
