@@ -16,9 +16,9 @@ import yaml
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.families import FAMILIES, Family, supported
 from tunesmith.engine.shape import LayerShape, Linear, ModelShape
+from tunesmith.models.config_file import Config, holds_four_bit, require_sizes
 from tunesmith.models.whole_classes import WHOLE_CLASSES
 
-Config = Mapping[str, Any]  # of a config.json
 SLIDING, LINEAR = "sliding_attention", ("linear_attention", "mamba")
 
 
@@ -41,53 +41,23 @@ def shape_of(config: Config, *, name: str = "the config") -> ModelShape:
     else:
         text, inner = config, kind
     family = FAMILIES.get(inner)
+    if inner == "None":
+        raise ModelError(
+            f"{name}: has no model_type, so it is not the config.json of a base.",
+            remedy="Give the config.json of a base.",
+        )
     if family is None:
         raise ModelError(
-            f"{name}: the shape of model_type {inner!r} is not known."
-            if inner != "None"
-            else f"{name}: has no model_type, so that it is not a base's config.json.",
+            f"{name}: the shape of model_type {inner!r} is not known.",
             remedy=f"Known are {supported()}.",
         )
-    _require_sizes(text, name)
+    require_sizes(text, name)
     given = {_OTHER_NAMES.get(k, k): v for k, v in text.items() if v is not None}
     values = {**_defaults()[inner], **given}
     if tied is not None:
         values["tie_word_embeddings"] = tied
-    values["four_bit"] = _is_four_bit(config, name)
+    values["four_bit"] = holds_four_bit(config, name)
     return _Reading(inner, family, values).model()
-
-
-_SIZES = ("hidden_size", "num_hidden_layers")
-
-
-def _require_sizes(config: Config, name: str) -> None:
-    """Raise ModelError for sizes that are missing or no positive numbers."""
-    faults = []
-    for key in (*_SIZES, "num_attention_heads", "vocab_size", "num_key_value_heads"):
-        value = config.get(key)
-        if value is None and key in _SIZES:
-            faults.append(f"it has no {key}")
-        elif value is not None and (not isinstance(value, int) or value < 1):
-            faults.append(f"{key} is {value!r}")
-    if faults:
-        raise ModelError(
-            f"{name}: describes no model: {'; '.join(faults)}.",
-            remedy="Give the config.json of a base, in which these are whole numbers above 0.",
-        )
-
-
-def _is_four_bit(config: Config, name: str) -> bool:
-    """Whether the files hold 4-bit codes; ModelError for weights that cannot be trained over."""
-    found = config.get("quantization_config") or {}
-    kind = found.get("quant_method")
-    if kind in (None, "mxfp4"):  # whose experts are dequantized
-        return False
-    if kind == "bitsandbytes" and found.get("load_in_4bit"):
-        return True
-    raise ModelError(
-        f"{name}: its weights are already quantized ({kind}), which is not supported.",
-        remedy="Give the 16-bit base; method qlora quantizes it to 4-bit while loading.",
-    )
 
 
 GLOBAL_HEAD_WIDTH = 512  # of Gemma 4, where a config leaves it out

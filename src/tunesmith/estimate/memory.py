@@ -94,7 +94,7 @@ def memory_of(shape: ModelShape, size: TrainedSize, setup: Setup) -> Memory:
         activations=kept_activations(kept, largest, shape, setup),
         backward=backward_bytes(shape, size, setup),
         head=head_bytes(shape, size, setup),
-        overhead=overhead_bytes(setup),
+        overhead=overhead_bytes(shape, setup),
     )
 
 
@@ -318,14 +318,18 @@ def head_bytes(shape: ModelShape, size: TrainedSize, setup: Setup) -> int:
     return found
 
 
-# Compiled products of 16-bit numbers, one for each shape: at most so many are kept
-# (`engine/memory.py`, docs/log.md).
-KERNEL_BYTES, KERNELS = 600_000, 160
-CUDA_CONTEXT = 500_000_000  # beside what the allocator counts, and not part of a peak here
+# Pages of the libraries that come into use with the first step, and compiled products of 16-bit
+# numbers, one for each shape (`engine/memory.py`): of experts there are many. Fitted to measured
+# peaks (docs/plan.md).
+LIBRARY_BYTES, KERNEL_BYTES, KERNELS, EXPERT_KERNELS = 50_000_000, 600_000, 40, 120
 
 
-def overhead_bytes(setup: Setup) -> int:
-    """Kernels of a processor; what the process itself takes is not in it (`machine.py`)."""
-    if setup.device != "cpu" or setup.bytes == MASTER:
+def overhead_bytes(shape: ModelShape, setup: Setup) -> int:
+    """On a processor, of libraries and compiled products; what the process itself takes before its
+    base is not in it (`machine.py`).
+    """
+    if setup.device != "cpu":
         return 0
-    return KERNEL_BYTES * KERNELS // 4
+    has_experts = any(layer.experts for _, layer in shape.kinds)
+    kernels = EXPERT_KERNELS if has_experts else KERNELS
+    return LIBRARY_BYTES + (KERNEL_BYTES * kernels if setup.bytes < MASTER else 0)

@@ -39,11 +39,11 @@ class Seconds:
     @property
     def total(self) -> float:
         """All of them."""
-        return sum(getattr(self, each.name) for each in fields(self))
+        return sum(self.to_json().values())
 
     def to_json(self) -> dict[str, float]:
         """The parts by name."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        return {each.name: float(getattr(self, each.name)) for each in fields(self)}
 
 
 def step_seconds(
@@ -147,8 +147,8 @@ class _Work:
         times = 7 + 2 * (self.setup.recompute == "layers")
         for group in layer_groups(self.shape, self.size):
             layer, prefix = group.layer, self.size.prefix + self.size.rows
-            pairs = group.count * attention_pairs(layer, self.setup, prefix=prefix)
-            pairs = pairs * self.tokens / self.setup.tokens
+            share = group.count * self.tokens / self.setup.tokens
+            pairs = share * attention_pairs(layer, self.setup, prefix=prefix)
             side = math.sqrt(max(1, layer.head_width) * min(BLOCK, self.setup.document))
             operations = times * 2 * pairs * layer.heads * layer.head_width
             found += operations / rate_of(self.device, self.setup.dtype, side)

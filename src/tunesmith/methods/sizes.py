@@ -157,8 +157,8 @@ def _(settings: PromptSettings, shape: ModelShape) -> TrainedSize:
 def _(settings: PTuningSettings, shape: ModelShape) -> TrainedSize:
     if recurrent := sum(layer.state > 0 for layer in shape.layers):
         raise ConfigError(
-            "Method p-tuning trains keys and values for every layer, and this base has a recurrent "
-            f"state instead in {recurrent} of its {len(shape.layers)} layers.",
+            "A prefix has keys and values for every layer, and this base has a recurrent state "
+            f"instead in {recurrent} of {len(shape.layers)} layers.",
             remedy="Use method lora, or prompt, whose virtual tokens pass through every layer.",
         )
     count = virtual_tokens(settings)

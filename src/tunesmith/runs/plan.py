@@ -16,7 +16,8 @@ from tunesmith.data.rows import Conversation, texts_of
 from tunesmith.engine.config_shape import shape_of
 from tunesmith.engine.shape import ModelShape
 from tunesmith.estimate.devices import Device
-from tunesmith.estimate.plan import DevicePlan, Wish, plan_devices
+from tunesmith.estimate.fitting import Wish
+from tunesmith.estimate.plan import DevicePlan, plan_devices
 from tunesmith.models.catalog import find_entry
 from tunesmith.models.config_file import known_configs, read_base_config
 from tunesmith.runs.inputs import source_request
