@@ -122,7 +122,7 @@ def leaves(value, keys=()):
 def test_every_field_is_used_or_named(name, tmp_path):
     row, layout, weights = SOUND[name]
     reading, (conversation,) = read(tmp_path / "rows.jsonl", row)
-    assert (reading.format.name, reading.faults) == (layout, ())
+    assert (reading.format, reading.faults) == (layout, ())
     used = stored(conversation).decode()
     named = " ".join(note.message for note in reading.notes)
     for keys, value in leaves(row):
@@ -181,7 +181,7 @@ IMAGE = [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]
     ],
 )
 def test_what_is_not_trained_here_is_a_fault_with_a_way_out(row, code, tmp_path):
-    reading, _ = read(tmp_path / "rows.jsonl", row)
+    reading, _ = read(tmp_path / "rows.jsonl", row, row)
     assert reading.faults
     assert code is None or reading.faults[0].code == code
     assert all(fault.remedy for fault in reading.faults)
