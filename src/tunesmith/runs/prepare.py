@@ -134,8 +134,7 @@ def prepare(
         keep_plan=run.folder.write_plan,
         retention=retention_of(run, base, rows, evaluator.probing),
     )
-    if config.train.load_balance:
-        require_trained_routers(job)
+    require_trained_routers(job)
     return PreparedRun(run, loaded, evaluator, job)
 
 

@@ -155,7 +155,6 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
             write_evaluation(found, run.folder, inputs=inputs_of(run.folder))
         except Cancelled:
             reason = "stopped"
-    against = compared(prepared, state)
     summary = RunSummary(
         run=str(run.folder.path),
         adapter=str(saved) if saved else None,
@@ -169,7 +168,7 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
         evaluation=found.document if found else None,
         reason=reason,
         notices=tuple(run.notices),
-        plan=against.to_json() if against else None,
+        plan=compared(prepared, state),
         answers=found.answers if found else None,
         train_losses=found.train_losses if found else None,
         trackers=run.trackers,

@@ -98,15 +98,17 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
     """This rank's parts of each loss, scaled; and which stream did not fit, if one did not."""
     counts: dict[str | None, float] = {}
     weights: dict[str | None, float] = {}
+    balance: dict[str | None, float] = {}
     for each in going:
         job, scale = each.member.job, scale_now(each)
         counts[job.name] = sum(float(job.document(i).weights.sum()) for i in each.rows) / scale
         if job.retention is not None:
             positions = sum(map(job.length, each.retained))
             weights[job.name] = scale * job.retention.kl_weight / positions
+        if job.settings.load_balance:
+            balance[job.name] = scale * job.balance_weight((*each.rows, *each.retained))
     task: Sums = {name: [] for name in counts}
     kept: Sums = {name: [] for name in weights}
-    balance = {each.member.job.name: weight for each in going if (weight := _balance_of(each))}
     part, engine = own_part(len(streams)), going[0].member.job.engine
     batches = _batches([streams[i] for i in part], engine.device)
     sums = PartialSums(_in_tree(going))
@@ -129,15 +131,6 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
             for name, loss in added.items():
                 total[name].append(loss.detach())
     return (task, kept), None
-
-
-def _balance_of(each: Round) -> float:
-    """What a token's part of the load-balance loss counts in each router; 0 without that loss."""
-    job = each.member.job
-    if not job.settings.load_balance:
-        return 0.0
-    tokens = sum(map(job.length, (*each.rows, *each.retained)))
-    return scale_now(each) * job.settings.load_balance / (tokens * len(job.engine.routers))
 
 
 def _even_out(count: int, each: Round) -> None:

@@ -87,6 +87,11 @@ class Job:
         """Tokens of document ``i``."""
         return int(self.rows.lengths[i]) if i < len(self.rows) else len(self.document(i).ids)
 
+    def balance_weight(self, documents: Sequence[int]) -> float:
+        """What a token of a step's documents counts in the load-balance loss of each router."""
+        tokens = sum(map(self.length, documents))
+        return self.settings.load_balance / (tokens * len(self.engine.routers))
+
     def drawn(self, step: int, rows: StepRows) -> StepRows:
         """The retention documents of a step that has these rows."""
         if self.retention is None:
@@ -189,7 +194,9 @@ class Round:
 
 
 def require_trained_routers(job: Job) -> None:
-    """Raise ConfigError where the load-balance loss would change nothing."""
+    """Raise ConfigError where a load-balance loss would change nothing."""
+    if not job.settings.load_balance:
+        return
     routers, name = job.engine.routers, job.adapter.name
     if not routers:
         raise ConfigError(
