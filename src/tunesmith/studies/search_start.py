@@ -8,7 +8,7 @@ from tunesmith.core import ranks
 from tunesmith.core.errors import ConfigError, DataError, UsageError
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.dataset import RunRows
-from tunesmith.evaluation.arms import require_evaluable
+from tunesmith.evaluation.evaluator import require_evaluable
 from tunesmith.methods import table
 from tunesmith.runs.inputs import require_files
 from tunesmith.runs.mirror import require_no_mirror
