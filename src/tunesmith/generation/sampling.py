@@ -79,7 +79,7 @@ class Penalties:
             found = torch.where(found > 0, found / self.repetition, found * self.repetition)
             scores = scores.index_copy(0, at, found)
         if made and (self.presence or self.frequency):
-            ids, counts = torch.tensor(made).unique(return_counts=True)
+            ids, counts = torch.unique(torch.tensor(made), return_counts=True)
             at, less = send([ids, self.presence + self.frequency * counts], scores.device)
             scores = scores.index_add(0, at, -less.to(scores.dtype))
         return scores
