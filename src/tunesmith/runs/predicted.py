@@ -76,8 +76,8 @@ def supervised_share(prepared: PreparedRun, *, most: int = 64) -> float:
     return sum(int((row.weights > 0).sum()) for row in rows) / max(1, tokens)
 
 
-def compared(prepared: PreparedRun, state: State) -> Compared | None:
-    """The prediction beside the run's steps, reported; None before the first one.
+def compared(prepared: PreparedRun, state: State) -> dict[str, object] | None:
+    """The prediction beside the run's steps, as a document, and reported; None before the first.
 
     The next plans on this machine are corrected by the difference in time.
     """
@@ -91,4 +91,4 @@ def compared(prepared: PreparedRun, state: State) -> Compared | None:
     if seconds and prediction.step_seconds and state.step >= MIN_STEPS:
         config = prepared.run.config
         machine.learn(config.device, config.method.kind, seconds / prediction.step_seconds)
-    return found
+    return found.to_json()
