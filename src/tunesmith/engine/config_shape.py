@@ -19,6 +19,7 @@ from tunesmith.engine.shape import DecoderShape, LinearShape, ModelShape
 from tunesmith.models.config_file import Config, holds_four_bit, require_sizes
 from tunesmith.models.whole_classes import WHOLE_CLASSES
 
+Linears = tuple[LinearShape, ...]
 SLIDING, LINEAR = "sliding_attention", ("linear_attention", "mamba")
 
 
@@ -206,9 +207,7 @@ class _Reading:
             return both, False
         return both, bool(self.get("attention_out_bias", default=both))
 
-    def feedforward(
-        self, index: int
-    ) -> tuple[int, int, tuple[LinearShape, ...], tuple[LinearShape, ...]]:
+    def feedforward(self, index: int) -> tuple[int, int, Linears, Linears]:
         """F, products that it comes from, its linear layers, and the experts."""
         d, experts = self.width, self.experts(index)
         given = self.values["intermediate_size"]
@@ -274,7 +273,7 @@ class _Reading:
         )
 
     def beside(self, index: int) -> tuple[tuple[LinearShape, ...], int]:  # noqa: ARG002
-        """LinearShape layers and other parameters of a layer beside attention and feedforward."""
+        """Linear layers and other parameters of a layer beside attention and feedforward."""
         d, per = self.width, int(self.get("hidden_size_per_layer_input", default=0) or 0)
         if not per:
             return (), 0
@@ -295,7 +294,7 @@ class _Reading:
         ), 4 * d  # three norms and a scale
 
     def outside(self, layers: int) -> tuple[tuple[LinearShape, ...], int]:
-        """LinearShape layers and parameters outside the layers, beside embedding, head and norm."""
+        """Linear layers and parameters outside the layers, beside embedding, head and norm."""
         per = int(self.get("hidden_size_per_layer_input", default=0) or 0)
         if not per:
             return (), 0
@@ -311,7 +310,7 @@ class _Reading:
 
 
 Mixer = tuple[tuple[LinearShape, ...], int, int, int]
-"""LinearShape layers, other parameters, numbers of a state, and channels of its recurrence."""
+"""Linear layers, other parameters, numbers of a state, and channels of its recurrence."""
 
 
 def _deltanet(values: Config, d: int) -> Mixer:

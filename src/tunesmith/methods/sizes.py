@@ -32,7 +32,7 @@ class SeamSize:
     ``keeps_input``: x for backward; ``keeps_output``: y, which a trained vector scales.
     """
 
-    linear: Linear
+    linear: LinearShape
     rank: int = 0
     keeps_input: bool = False
     keeps_output: bool = False
