@@ -19,7 +19,7 @@ from tunesmith.config.methods import (
     VirtualTokenSettings,
 )
 from tunesmith.core.errors import ConfigError
-from tunesmith.engine.shape import DecoderShape, ModelShape
+from tunesmith.engine.shape import DecoderShape, LinearShape, ModelShape
 from tunesmith.methods.targets import matches, targeted, targeted_parameters
 
 FEEDFORWARD = "down_proj"  # whose inputs IA3 scales where settings do not say
