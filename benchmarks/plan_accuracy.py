@@ -338,7 +338,7 @@ def random_base(made: Combination) -> Any:
                 continue
             real = torch.ones_like(parameter, device="cpu")
             if real.dim() > 1:  # the same numbers again and again: drawing them takes long
-                for part in real.view(-1).split(len(drawn)):
+                for part in torch.split(real.view(-1), len(drawn)):
                     part.copy_(drawn[: len(part)])
             setattr(module, key, torch.nn.Parameter(real, requires_grad=False))
     model.tie_weights()

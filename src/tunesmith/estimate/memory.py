@@ -204,7 +204,7 @@ def layer_activations(group: LayerGroup, setup: Setup, width: int, *, prefix: in
     numbers += sum(seam.linear.outputs for seam in seams if seam.keeps_output)
     kept = t * (numbers * e + 4 * wide)
     kept += e * probabilities(layer, setup, prefix=prefix)
-    return round(kept + _expert_activations(layer, setup) + _state_activations(layer, setup))
+    return int(kept + _expert_activations(layer, setup) + _state_activations(layer, setup))
 
 
 def _kept_inputs(seams: tuple[SeamSize, ...]) -> Iterator[tuple[int, bool]]:
