@@ -8,7 +8,7 @@ from benchmarks.plan_accuracy import compared
 from tests import plan_page
 from tests.published import GIB, PUBLISHED, WITHIN
 from tunesmith.config.methods import FullSettings, LoraSettings
-from tunesmith.engine.shape import LayerShape, Linear, ModelShape
+from tunesmith.engine.shape import DecoderShape, LinearShape, ModelShape
 from tunesmith.estimate.memory import Setup, base_memory, memory_of
 from tunesmith.methods.sizes import trained_size
 from tunesmith.runs.plan import known_shapes
@@ -44,9 +44,13 @@ def test_four_bit_weights_take_half_a_byte_and_the_scales():
 def gpt3():
     """GPT-3 (arXiv 2005.14165, table 2.1): 96 layers of width 12,288, 96 heads."""
     width, inner = 12_288, 4 * 12_288
-    attention = tuple(Linear(f"attn.{name}", width, width) for name in ("q", "k", "v", "o"))
-    layer = LayerShape(
-        linears=(*attention, Linear("mlp.up", width, inner), Linear("mlp.down", inner, width)),
+    attention = tuple(LinearShape(f"attn.{name}", width, width) for name in ("q", "k", "v", "o"))
+    layer = DecoderShape(
+        linears=(
+            *attention,
+            LinearShape("mlp.up", width, inner),
+            LinearShape("mlp.down", inner, width),
+        ),
         experts=(),
         others=4 * width,
         heads=96,

@@ -11,6 +11,7 @@ from tunesmith.runs.run import train_run
 def test_a_run_keeps_its_prediction_beside_what_it_took(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(machine, "PROCESS_BYTES", 400_000_000)
+    monkeypatch.setattr(machine, "read", lambda device: None)
     made = config(tmp_path, evaluate={"checks": [], "forgetting": "none"})
     summary = train_run(made, progress=Progress(said.append))
     texts = [each.message for each in said if isinstance(each, Notice) and each.code == "plan"]

@@ -14,7 +14,7 @@ from tunesmith.estimate.memory import Memory, Setup, base_memory, memory_of
 from tunesmith.methods.sizes import TrainedSize, auto_tokens, trained_size
 
 SHARD_ROOM = 0.8  # of the usable memory that a base may take whole, as `runs/sharding.py` has it
-MOST_RANKS, LONGEST = 64, 2**20
+MAX_RANKS, LONGEST = 64, 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Wish:
     work: float = 1.0  # what a step computes, by what its rows alone do
 
 
-class Case:
+class Fitting:
     """A base, a method and a device, and what of a wish is still to be chosen: as a run does."""
 
     def __init__(self, shape: ModelShape, settings: AnyMethod, device: Device, wish: Wish) -> None:
@@ -143,7 +143,7 @@ class Case:
         wish = self.wish
         if wish.micro_batch is not None or wish.recompute is not None:
             open_wish = replace(wish, micro_batch=None, recompute=None)
-            freed = Case(self.shape, self.settings, self.device, open_wish)
+            freed = Fitting(self.shape, self.settings, self.device, open_wish)
             if (found := freed.fitting()) is not None:
                 yield (
                     f"train.tokens_per_micro_batch {found.tokens}, train.recompute "
@@ -166,7 +166,7 @@ class Case:
         while rank is not None and rank > 1:
             rank //= 2
             smaller = self.settings.model_copy(update={"rank": rank})
-            if Case(self.shape, smaller, self.device, self.wish).fitting() is not None:
+            if Fitting(self.shape, smaller, self.device, self.wish).fitting() is not None:
                 return int(rank)
         return None
 
@@ -175,9 +175,9 @@ class Case:
         if self.device.kind not in ("cpu", "cuda") or self.device.name == "here":
             return None
         ranks = max(2, 2 * self.wish.ranks)
-        while ranks <= MOST_RANKS:
+        while ranks <= MAX_RANKS:
             shared = replace(self.wish, ranks=ranks, shard=True)
-            case = Case(self.shape, self.settings, self.device, shared)
+            case = Fitting(self.shape, self.settings, self.device, shared)
             if case.fitting() is not None:
                 return ranks
             ranks *= 2
@@ -206,7 +206,7 @@ class Case:
         """The known base with the most parameters that this method fits on the device."""
         for name, shape in sorted(known.items(), key=lambda item: -item[1].parameters):
             try:
-                case = Case(shape, self.settings, self.device, self.wish)
+                case = Fitting(shape, self.settings, self.device, self.wish)
             except ConfigError:
                 continue
             if not case.refusal() and case.takes(case.least()) <= self.device.usable:

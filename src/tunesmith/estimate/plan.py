@@ -8,7 +8,7 @@ from tunesmith.config.run import Recompute
 from tunesmith.core.errors import ConfigError
 from tunesmith.engine.shape import ModelShape
 from tunesmith.estimate.devices import Device
-from tunesmith.estimate.fitting import Case, Wish
+from tunesmith.estimate.fitting import Fitting, Wish
 from tunesmith.estimate.memory import Memory, memory_of
 from tunesmith.estimate.seconds import Seconds, step_seconds
 
@@ -102,7 +102,7 @@ def plan_method(
     known: Mapping[str, ModelShape] = {},
 ) -> MethodPlan:
     """One method on one device."""
-    case = Case(shape, settings, device, wish)
+    case = Fitting(shape, settings, device, wish)
     try:
         size, refused = case.size, case.refusal()
     except ConfigError as error:

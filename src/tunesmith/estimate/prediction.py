@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tunesmith.core.numbers import bytes_text, milliseconds, percent
+from tunesmith.core.numbers import bytes_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,9 @@ class Prediction:
         of_it = ", ".join(f"{name} {bytes_text(count)}" for name, count in largest if count)
         if self.step_seconds is None:
             return f"predicted {bytes_text(self.peak_bytes)} ({of_it})"
-        step = milliseconds(self.step_seconds)
-        return f"predicted {bytes_text(self.peak_bytes)} ({of_it}), {step} a step"
+        return (
+            f"predicted {bytes_text(self.peak_bytes)} ({of_it}), {self.step_seconds:.2f} s a step"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +50,12 @@ class Compared:
     def text(self) -> str:
         """`measured 2.2 GB against 2.1 GB predicted (+5 %)`, and the same of a step's seconds."""
         wanted, expected = self.prediction.step_seconds, self.prediction.peak_bytes
-        found = bytes_text(self.peak_bytes)
-        size = f"{bytes_text(expected)} predicted ({_off(self.peak_bytes, expected)})"
+        found, size = bytes_text(self.peak_bytes), bytes_text(expected)
+        change = f"{100 * (self.peak_bytes / expected - 1):+.0f}"
         if self.step_seconds is None or wanted is None:
-            return f"measured {found} against {size}"
-        step = f"{milliseconds(wanted)} ({_off(self.step_seconds, wanted)})"
+            return f"measured {found} against {size} predicted ({change} %)"
+        off = f"{100 * (self.step_seconds / wanted - 1):+.0f}"
         return (
-            f"measured {found} against {size}, {milliseconds(self.step_seconds)} a step against "
-            f"{step}"
+            f"measured {found} against {size} predicted ({change} %), {self.step_seconds:.2f} s a "
+            f"step against {wanted:.2f} s ({off} %)"
         )
-
-
-def _off(measured: float, expected: float) -> str:
-    return f"{'+' if measured >= expected else ''}{percent(measured / expected - 1)}"

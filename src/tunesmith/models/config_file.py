@@ -76,7 +76,7 @@ def _from_hub(hub_id: str) -> Config:
         raise ModelError(
             f"There is not a folder {hub_id}, and its config could not be fetched from the hub: "
             f"{reason}.",
-            remedy=f"{other_sources(hub_id)} A plan needs its config.json alone.",
+            remedy=other_sources(hub_id),
         ) from error
     return _read(Path(file))
 
@@ -92,9 +92,7 @@ def require_sizes(config: Config, name: str) -> None:
     odd = [key for key, value in found.items() if not isinstance(value, int) or value < 1]
     remedy = "Give the config.json of a base."
     if missing:
-        raise ModelError(
-            f"{name}: describes no model: it has no {' and no '.join(missing)}.", remedy=remedy
-        )
+        raise ModelError(f"{name}: describes no model: it has no {missing[0]}.", remedy=remedy)
     if odd:
         raise ModelError(
             f"{name}: describes no model: {' and '.join(odd)} must be whole numbers above 0.",

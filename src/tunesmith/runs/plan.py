@@ -140,11 +140,7 @@ def wish_of(
         has_held = config.data.held is not None or config.data.held_share > 0
         kept = lengths[: max(1, round((1 - config.data.held_share) * len(lengths)))]
         train = choose_length(train, kept, has_held=has_held).settings
-        epochs = (
-            EARLIER_EPOCHS
-            if train.epochs is None or isinstance(train.epochs, str)
-            else train.epochs
-        )
+        epochs = EARLIER_EPOCHS if train.epochs in (None, AUTO) else float(train.epochs or 0)
         tokens = round(epochs * float(kept.sum()))
     of_step = _step_tokens(train.rows_per_step, train.tokens_per_step, mean)
     if tokens is not None:

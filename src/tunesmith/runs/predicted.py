@@ -77,7 +77,7 @@ def supervised_share(prepared: PreparedRun, *, most: int = 64) -> float:
 
 
 def compared(prepared: PreparedRun, state: State) -> dict[str, object] | None:
-    """The prediction beside the run's steps, reported, as a document; None before the first one.
+    """The prediction beside the run's steps, as a document, and reported; None before the first.
 
     The next plans on this machine are corrected by the difference in time.
     """

@@ -167,8 +167,8 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
         seconds=time.perf_counter() - run.start + member.earlier_seconds,
         evaluation=found.document if found else None,
         reason=reason,
+        plan=compared(prepared, state),  # which adds to the notices
         notices=tuple(run.notices),
-        plan=compared(prepared, state),
         answers=found.answers if found else None,
         train_losses=found.train_losses if found else None,
         trackers=run.trackers,

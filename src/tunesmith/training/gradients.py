@@ -121,9 +121,7 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[tuple[Sums,
             batch = replace(next(batches), balance=balance)
             found = _add_stream(streams[number], batch, counts, weights)
         except (RuntimeError, MemoryError) as error:
-            if not memory.has_run_out(error):
-                raise
-            _require_own_pass(going, streams[number])
+            _require_less_memory_helps(error, going, streams[number])
         if found is None:  # after the handler, whose error keeps all frames and their tensors
             batches.close()
             return (task, kept), number
@@ -312,8 +310,12 @@ def _refusal(failed: Stream) -> MemoryRefusal:
     )
 
 
-def _require_own_pass(going: Sequence[Round], failed: Stream) -> None:
-    """Raise MemoryRefusal over a sharded base, where others wait within the pass that failed."""
+def _require_less_memory_helps(error: Exception, going: Sequence[Round], failed: Stream) -> None:
+    """Raise what is no lack of memory, and MemoryRefusal over a sharded base: there the others
+    wait within the pass that failed.
+    """
+    if not memory.has_run_out(error):
+        raise error
     if not going[0].member.job.engine.is_sharded:
         return
     documents = [each.member.job.length(i) for each, group in failed for i in group]
