@@ -13,6 +13,7 @@ import argparse
 import json
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from benchmarks.methods.tasks import TASKS, write
 
 RATES = (3e-4, 7e-4, 1.7e-3, 3.9e-3)  # from a fifth of lora's `auto` to three times it
 RANKS = (4, 8, 16, 32)
-GRID = {"train.lr": list(RATES), "method.rank": list(RANKS)}
+GRID: Mapping[str, Sequence[object]] = {"train.lr": list(RATES), "method.rank": list(RANKS)}
 UNTOLD = {"forgetting": "none", "consistency": "none", "knowledge": "none", "timed_rows": 0}
 POINT, SHARE = 0.01, 0.4  # what is asked for
 
@@ -71,7 +72,7 @@ def main() -> None:
 
 
 def compared(
-    grid: dict[str, Any], found: dict[str, Any], *, grid_seconds: float, seconds: float
+    grid: Mapping[str, Any], found: Mapping[str, Any], *, grid_seconds: float, seconds: float
 ) -> dict[str, object]:
     """Both results, and whether the search found what was asked for."""
     best = max(grid["runs"], key=lambda row: row["score"])
