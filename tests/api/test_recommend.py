@@ -50,7 +50,8 @@ def test_a_goal_and_rows_give_a_method_with_its_reasons(made):
 
 
 def test_a_plan_has_the_recommendation_above_its_table(made):
-    found = ts.plan({**made, "goal": "Answer with today's prices"}, progress=False)
+    asked = {**made, "goal": "Answer with today's prices", "evaluate": {}}
+    found = ts.plan(asked, progress=False)
     assert found.to_json()["recommendation"]["way"] == "retrieval"
     text = str(found)
     assert text.index("Recommended: retrieval") < text.index("method")
