@@ -182,6 +182,20 @@ def test_a_device_without_memory_makes_it_smaller_and_loses_no_answer(monkeypatc
     assert isinstance(refused.end.error, MemoryRefusal), "it was alone"
 
 
+def test_a_slot_of_an_adapter_that_makes_no_numbers_serves_others(tmp_path, monkeypatch):
+    monkeypatch.setattr("tunesmith.generation.slot_memory.MIN_CAPACITY", 32)
+    engine = engine_with_adapters(tmp_path)
+    requests = [request([5] * 20, limit=8), request([7, 9], limit=8)]
+    expected = [alone(engine, each) for each in requests]
+    for linear in engine.linears.values():
+        if (term := linear.terms.get("lora")) is not None:
+            term.b.data.fill_(torch.nan)
+            term.refresh()
+    scheduler = scheduler_of(engine)
+    run(scheduler, [request([3] * 24, "lora"), request([4] * 24, "lora")])
+    assert [answer.ids for answer in run(scheduler, requests)] == expected
+
+
 def test_an_exact_engine_computes_each_row_as_it_does_alone(tmp_path, monkeypatch):
     """One prompt at a time, steps of few rows over whole groups of keys, nothing used again."""
     monkeypatch.setattr("tunesmith.generation.decoder.EXACT_ROWS", 3)

@@ -255,6 +255,15 @@ class KeyValueCache:
         for states in self.states.values():
             states.resize_(slots)
 
+    def clean_(self, slot: int) -> None:
+        """Zero a slot that is not all numbers, before another text takes it.
+
+        What one layer made of something that is no number, the last layer has too.
+        """
+        if not all(bool(tensor[slot].isfinite().all()) for tensor in self._own[-2:]):
+            for tensor in self._own:
+                tensor[slot].zero_()
+
     def mark(self, slot: int) -> None:
         """Keep the states of a slot as they are now, so that ``rewind_`` can return to them."""
         for states in self.states.values():

@@ -76,6 +76,7 @@ class SlotPool:
     def add(self, row: Running) -> None:
         """Give a row the next slot, which must be free."""
         row.pool, row.slot = self, len(self.rows)
+        self.decoder.cache.clean_(row.slot)
         self.rows.append(row)
 
     def remove(self, row: Running) -> None:
