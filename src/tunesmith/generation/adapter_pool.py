@@ -92,8 +92,10 @@ class AdapterPool:
                 code="not_allowed",
             )
         folder = None
-        with contextlib.suppress(ValueError, OSError):  # no path, or one that is too long
-            folder = (self.root / path).resolve()
+        with contextlib.suppress(ValueError, OSError):  # no path, or a name that is too long
+            wanted = (self.root / path).resolve()
+            wanted.is_dir()
+            folder = wanted
         if folder is None or folder == self.root or not folder.is_relative_to(self.root):
             raise AdapterError(
                 "The adapter's path is not below the folder that this server was given.",

@@ -1,6 +1,7 @@
 """How the next token is chosen from its scores."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -79,8 +80,9 @@ class Penalties:
             found = torch.where(found > 0, found / self.repetition, found * self.repetition)
             scores = scores.index_copy(0, at, found)
         if made and (self.presence or self.frequency):
-            ids, counts = torch.unique(torch.tensor(made), return_counts=True)
-            at, less = send([ids, self.presence + self.frequency * counts], scores.device)
+            counts = Counter(made)
+            amounts = torch.tensor([self.presence + self.frequency * n for n in counts.values()])
+            at, less = send([torch.tensor([*counts]), amounts], scores.device)
             scores = scores.index_add(0, at, -less.to(scores.dtype))
         return scores
 

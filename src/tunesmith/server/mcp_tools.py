@@ -143,8 +143,8 @@ def add_tools(app: FastAPI, service: Service) -> Callable[[], AbstractAsyncConte
         _server(ModelTools(service)), json_response=True, stateless=True
     )
     app.router.routes.append(Route(PATH, endpoint=StreamableHTTPASGIApp(manager)))
-    run: Callable[[], AbstractAsyncContextManager[None]] = manager.run
-    return run
+    running: Callable[[], AbstractAsyncContextManager[None]] = manager.run
+    return running
 
 
 class _Missing:
