@@ -91,12 +91,13 @@ def levels_under_library(name: str, bases: dict[str, list[str]]) -> int:
 
 
 def deep_classes(sources: tuple[Module, ...]) -> Iterator[str]:
-    """Classes with two or more classes of ours between them and torch or pydantic.
+    """Classes with three or more classes of ours between them and torch or pydantic.
 
-    One shared base (as the settings have, to forbid unknown keys) is the level that is allowed.
+    Shared bases are allowed: that of all settings, which forbids unknown keys, and one whose fields
+    several settings or requests have.
     """
     bases = bases_by_class(sources)
-    return (name for name in bases if levels_under_library(name, bases) > 3)
+    return (name for name in bases if levels_under_library(name, bases) > 4)
 
 
 def file_faults(module: Module) -> list[str]:
@@ -125,7 +126,7 @@ def test_functions_are_short():
     assert not faults, "\n".join(faults)
 
 
-def test_classes_are_at_most_one_level_under_a_library_base():
+def test_classes_are_at_most_two_levels_under_a_library_base():
     assert not list(deep_classes(modules()))
 
 

@@ -9,7 +9,7 @@ from tests.source import ROOT
 # What is searched for, and what to write instead; in quotes it may be a name that is on disk.
 BANNED = {
     r"\b[Gg]o(es|ing|ne)?[ _]on\b|\b[Ww]ent on\b": "resume, continue from",
-    r"(?<![\"`])\bjudg(e|ed|es|ing)\b|Judge\b": "evaluate, evaluator, assess, score",
+    r"(?<![\"`\[])\bjudg(e|ed|es|ing)\b|Judge\b": "evaluate, evaluator, assess, score",
     r"\btold\b|(\b|_)told_": "reported, described, warned",
     r"\bforetell|\bforetold": "estimate",
     r"\bgathered\b|\blook(s|ed)?[ _]over\b|\b[Oo]verview\b": "load, analyze, a report",

@@ -111,12 +111,9 @@ def mix(rows: int = ROWS) -> list[str | None]:
     return [names[i % len(names)] for i in range(rows)]
 
 
-def same_answers(
-    model: str, folder: Path, *, rank: int, dtype: str, tokens: int, exact: bool = False
-) -> dict[str, Any]:
+def same_answers(model: str, folder: Path, *, rank: int, dtype: str, tokens: int) -> dict[str, Any]:
     """How many of the mixed rows are answered as each is alone."""
     side = Side(model, make_adapters(model, folder, rank=rank), dtype)
-    side.engine.exact = exact
     prompts = side.prompts(mix())
     together, _ = side.answer(prompts, tokens)
     alone = [side.answer([prompt], tokens)[0][0] for prompt in prompts]
@@ -146,21 +143,6 @@ def speed(model: str, folder: Path, *, rank: int, tokens: int, repeats: int) -> 
         "tokens_per_second": {name: statistics.median(each) for name, each in found.items()},
         "ratios": {name: [min(r), statistics.median(r), max(r)] for name, r in ratios.items()},
     }
-
-
-def exact_speed(model: str, *, tokens: int, repeats: int) -> dict[str, Any]:
-    """Tokens a second of base rows in bf16, in turns as usual and exact."""
-    side = Side(model, {}, "bfloat16")
-    found: dict[str, list[float]] = {}
-    for repeat in range(repeats + 1):
-        for rows in (ROWS, 4 * ROWS):
-            for exact in (False, True):
-                side.engine.exact = exact
-                seconds = side.answer(side.prompts([None] * rows), tokens)[1]
-                if repeat:
-                    name = f"{rows} rows{', exact' * exact}"
-                    found.setdefault(name, []).append(rows * tokens / seconds)
-    return {"tokens_per_second": {name: statistics.median(each) for name, each in found.items()}}
 
 
 def _round(

@@ -25,9 +25,7 @@ from tunesmith.models.resolve import resolve
 
 RESULTS = Path(__file__).parent / "results" / "serving.jsonl"
 MODEL = "smollm2-135m-instruct"
-GROUPS = (
-    *("answers", "mix", "exact", "llama", "same", "load", "leaving", "killed", "schemas", "cost"),
-)
+GROUPS = (*("answers", "mix", "llama", "same", "load", "leaving", "killed", "schemas", "cost"),)
 NEED_LLAMA = ("llama", "same")
 Settings = dict[str, Any]
 Measure = Callable[..., Settings]
@@ -107,13 +105,10 @@ def _cases(given: argparse.Namespace) -> Mapping[str, Cases]:
         return {key: measure for each in found for key, measure in each.items()}
 
     dtypes = [{**each, "dtype": d} for each in each_rank for d in ("float32", "bfloat16")]
-    dtypes += [{**each, "dtype": "bfloat16", "exact": True} for each in each_rank]
-    long = {"tokens": given.tokens, **repeats}
     minutes = {"minutes": given.minutes}
     return {
         "answers": cases("answers", mixed.same_answers, dtypes),
         "mix": cases("mix", mixed.speed, [{**each, **repeats} for each in each_rank]),
-        "exact": case("exact", mixed.exact_speed, (model,), **long),
         "llama": case("llama", beside_llama.speed, both, **rank, **threads, **repeats),
         "same": case("same", beside_llama.same_answers, both, **threads),
         "load": case("load", load.load, here, **rank, **minutes, **threads),

@@ -24,10 +24,8 @@ Rows = list[tuple[str, str, str]]
 
 
 def _answers(settings: Line, found: Line) -> Rows:
-    exact = settings.get("exact", False)
     what = f"16 rows of 12 models, LoRA rank {settings['rank']}, {settings['dtype']}"
-    what += ", `--exact`" * exact
-    asked = "all as alone" if exact or settings["dtype"] == "float32" else "stated"
+    asked = "all as alone" if settings["dtype"] == "float32" else "stated"
     return [(what, f"{found['same']} of {found['rows']} as each alone", asked)]
 
 
@@ -46,19 +44,6 @@ def _mix(settings: Line, found: Line) -> Rows:
         text = f"**{middle:.2f}x** ({low:.2f} to {high:.2f}); {rates}"
         rows.append((words[name], text, asked[name]))
     return rows
-
-
-def _exact(_: Line, found: Line) -> Rows:
-    speed = found["tokens_per_second"]
-    return [
-        (
-            f"{name} of the base, `--exact`",
-            f"{speed[f'{name}, exact'] / speed[name]:.2f}x of {speed[name]:.0f} tokens/s",
-            "stated",
-        )
-        for name in speed
-        if not name.endswith("exact")
-    ]
 
 
 def _llama(_: Line, found: Line) -> Rows:
@@ -131,7 +116,6 @@ def _cost(_: Line, found: Line) -> Rows:
 DESCRIBED: dict[str, Callable[[Line, Line], Rows]] = {
     "answers": _answers,
     "mix": _mix,
-    "exact": _exact,
     "llama": _llama,
     "same": _same,
     "load": _load,

@@ -14,10 +14,10 @@ from tests.faulty_proxy import FAULTS, FaultyProxy
 from tunesmith.core.progress import Cancelled, Progress
 from tunesmith.data.rows import Message, ToolCall
 from tunesmith.evaluation.endpoint import (
-    ChatRequest,
+    EndpointRequest,
     Endpoint,
     NoReply,
-    Server,
+    EndpointAddress,
     as_messages,
     open_endpoint,
 )
@@ -40,11 +40,11 @@ def echo():
 
 def server_at(url, **changes):
     values = {"key": None, "timeout_seconds": 2.0, "tries": 8, "parallel": 16, **changes}
-    return Server("This test", "m", url, **values)
+    return EndpointAddress("This test", "m", url, **values)
 
 
 def requests(count=20, **more):
-    return [ChatRequest(({"role": "user", "content": f"q{i}"},), 8, **more) for i in range(count)]
+    return [EndpointRequest(({"role": "user", "content": f"q{i}"},), 8, **more) for i in range(count)]
 
 
 def texts(endpoint, asked):

@@ -8,7 +8,6 @@ import torch
 from tests.families import STATES, make_exact, tiny_model
 from tests.variants import VARIANTS, attach
 from tunesmith.core.errors import DataError, MemoryRefusal
-from tunesmith.engine.decode import EXACT_KEYS
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import generate
@@ -194,35 +193,6 @@ def test_a_slot_of_an_adapter_that_makes_no_numbers_serves_others(tmp_path, monk
     scheduler = scheduler_of(engine)
     run(scheduler, [request([3] * 24, "lora"), request([4] * 24, "lora")])
     assert [answer.ids for answer in run(scheduler, requests)] == expected
-
-
-def test_an_exact_engine_computes_each_row_as_it_does_alone(tmp_path, monkeypatch):
-    """One prompt at a time, steps of few rows over whole groups of keys, nothing used again."""
-    monkeypatch.setattr("tunesmith.generation.decoder.EXACT_ROWS", 3)
-    engine = engine_with_adapters(tmp_path)
-    requests = list(random_requests(random.Random(3), 8, (None, *KINDS)))
-    expected = [alone(engine, each) for each in requests]
-    streams, hidden_states = [], Engine.hidden_states
-
-    def seen(engine, batch):
-        streams.append(batch)
-        return hidden_states(engine, batch)
-
-    monkeypatch.setattr(Engine, "hidden_states", seen)
-    engine.exact = True
-    scheduler = scheduler_of(engine, positions=6 * CONTEXT, rows=7)
-    answers = run(scheduler, requests)
-    assert [answer.ids for answer in answers] == expected
-    steps = [batch for batch in streams if batch.exact]
-    assert max(len(batch.documents) for batch in steps) == 3
-    for batch in (batch for batch in streams if not batch.exact):
-        assert sum(document.keep is not None for document in batch.documents) == 1
-    plans = [
-        plan for batch in steps for k, v in batch.plans.items() if k[0] == "decode" for plan in v
-    ]
-    assert {plan.seen.stop % EXACT_KEYS for plan in plans if plan.seen.stop < CONTEXT} <= {0, 8}
-    assert not any(linear._joined for linear in engine.linears.values())
-    assert (scheduler.counts.reused_tokens, scheduler.memory.kept) == (0, [])
 
 
 def test_who_leaves_frees_the_row_before_the_next_step():

@@ -44,7 +44,7 @@ NEEDED = "require_verdict"
 def gated(function: Callable[P, Outcome]) -> Callable[P, Outcome]:
     """``function`` with these flags; its outcome ends with the status that they ask for.
 
-    One that takes `NEEDED` is told whether a verdict is required, before it begins.
+    One that takes `NEEDED` learns whether a verdict is required, before it begins.
     """
     signature = inspect.signature(function, eval_str=True)
 

@@ -80,14 +80,6 @@ def serve(  # noqa: PLR0913  # one parameter for each flag
     timeout: Annotated[
         float, typer.Option(help="Longest time of a request, in seconds; 0: any.")
     ] = 600.0,
-    exact: Annotated[
-        bool,
-        typer.Option(
-            "--exact",
-            help="Compute each answer as if it were alone, in 16-bit precision too: slower, and "
-            "nothing that was read before is used again.",
-        ),
-    ] = False,
     force: Annotated[
         bool,
         typer.Option("--force", help="Take adapters that know the base under another name."),
@@ -114,7 +106,6 @@ def serve(  # noqa: PLR0913  # one parameter for each flag
                 "per_client": per_client,
                 "request_seconds": timeout or None,
             },
-            exact=exact,
             force=force,
         )
         with server:

@@ -36,7 +36,7 @@ class DistillSettings(Settings):
     _key_is_a_name = field_validator("teacher_key")(check_key)
 
     @model_validator(mode="after")
-    def _someone_is_told_how_to_answer(self) -> "DistillSettings":
+    def _someone_knows_how_to_answer(self) -> "DistillSettings":
         if self.teacher is None and self.prompt is None:
             raise ValueError("give an instruction (--prompt) for the base, or a --teacher")
         if self.teacher is not None and self.teacher_model is None:

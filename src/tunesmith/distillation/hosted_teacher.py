@@ -15,7 +15,7 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.distillation.teacher import CheckedAnswer, fault_of
 from tunesmith.evaluation.checks.check import Case
 from tunesmith.evaluation.checks.table import build_checks
-from tunesmith.evaluation.endpoint import ChatRequest, NoReply, Server, as_messages, open_endpoint
+from tunesmith.evaluation.endpoint import EndpointRequest, NoReply, EndpointAddress, as_messages, open_endpoint
 from tunesmith.evaluation.hosted import REPLIES
 
 TIMEOUT_SECONDS, TRIES, PARALLEL = 120.0, 8, 16  # as of a hosted arm
@@ -62,7 +62,7 @@ class HostedTeacher:
             else as_messages(each.messages)
             for each in inputs
         ]
-        server = Server(
+        server = EndpointAddress(
             "The teacher",
             asked.teacher_model,
             asked.teacher,
@@ -84,7 +84,7 @@ class HostedTeacher:
         """
         count = pluralize(len(numbers), "input")
         requests = [
-            ChatRequest(
+            EndpointRequest(
                 self._messages[number], self._longest, temperature=self._temperature, draw=sample
             )
             for number in numbers
@@ -99,7 +99,7 @@ class HostedTeacher:
         for number, request in zip(numbers, requests, strict=True):
             yield self._checked(number, request)
 
-    def _checked(self, number: int, request: ChatRequest) -> CheckedAnswer:
+    def _checked(self, number: int, request: EndpointRequest) -> CheckedAnswer:
         asked = self._inputs[number]
         try:
             reply = self._endpoint.ask(request)

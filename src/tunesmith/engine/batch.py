@@ -71,7 +71,6 @@ class Dropout:
 class PackedBatch:
     """T tokens of a stream cut into documents, and the M rows that predict supervised tokens.
 
-    In an ``exact`` one a row gets the bits that it has alone, where the device's products allow it.
     At R rows the next token's distribution is to stay the one that a teacher's states give. A row
     may repeat: the last row of a shared span predicts each document's first token.
     """
@@ -86,7 +85,6 @@ class PackedBatch:
     retained_rows: Tensor = field(default_factory=partial(torch.zeros, 0, dtype=torch.int64))  # [R]
     teacher_states: Tensor = field(default_factory=partial(torch.zeros, 0, 0))  # [R, D]
     balance: Mapping[str | None, float] = field(default_factory=dict)  # of a token, by adapter
-    exact: bool = False
     plans: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)  # caches
     source: "PackedBatch | None" = field(default=None, compare=False, repr=False)
 

@@ -12,9 +12,6 @@ from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import KeyValueCache
 from tunesmith.engine.device import send
 
-# Sums over so many keys, or a multiple, have the same lanes whatever else is in view (docs/log.md).
-EXACT_KEYS = 16
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
@@ -68,8 +65,6 @@ def _slot_rows(
     longest = int(past.max()) + 1
     if longest > cache.capacity:
         raise IndexError(f"position {longest} is beyond the cache's {cache.capacity}")
-    if stream.exact:
-        longest = min(longest + -longest % EXACT_KEYS, cache.capacity)
     low = 0 if rule.window is None else max(0, int(past.min()) + 1 - rule.window)
     at, order, before = send([torch.tensor(slots), torch.tensor(numbers), past], like.device)
     index = torch.arange(low, longest, device=like.device)[None]

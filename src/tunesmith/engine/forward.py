@@ -56,7 +56,6 @@ class Engine:
     prefixes: dict[str, Prefix] = field(default_factory=dict)  # by adapter
     workspace: Workspace = field(default_factory=Workspace)
     base_head_weight: Tensor | None = None  # as it was, where it is trained and retained
-    exact: bool = False  # decode rows get the bits that they have alone, at some cost
 
     @property
     def seams(self) -> dict[str, SeamLinear | SeamExperts | SeamRouter]:

@@ -91,7 +91,7 @@ class SeamLinear(nn.Module):
         """
         if not self.terms:
             return [], None
-        if stream.dropout or stream.exact:
+        if stream.dropout:
             return self._parts(stream), None
         key = stream.segments, x.dtype, changes()
         if self._last is None or self._last[0] != key:

@@ -37,7 +37,7 @@ class NoReply(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class EndpointAddress:
     """Where a model is, and how it is asked; ``what`` needs it, as a message begins with it.
 
     ``url`` None is OpenAI's; ``key`` is the name of an environment variable, None where none is
@@ -59,7 +59,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class ChatRequest:
+class EndpointRequest:
     """What is asked; ``draw`` tells apart requests that are drawn at a temperature."""
 
     messages: Messages
@@ -110,14 +110,14 @@ def as_messages(messages: Sequence[Message]) -> Messages:
 class Endpoint:
     """A model's address, and what it has replied so far."""
 
-    server: Server
+    server: EndpointAddress
     folder: Path
     _replies: dict[str, EndpointReply | NoReply] = field(default_factory=dict)
     _failures: int = 0
     _gone: str | None = None
     _is_plain: bool = False  # it takes no temperature, and another name of the limit
 
-    def ask_all(self, requests: Sequence[ChatRequest], *, phase: PhaseProgress = UNSEEN) -> None:
+    def ask_all(self, requests: Sequence[EndpointRequest], *, phase: PhaseProgress = UNSEEN) -> None:
         """Send what has no reply yet, several at once; failures are kept, not raised.
 
         A reply is written to the cache when it comes, so that nothing which was replied is asked
@@ -142,7 +142,7 @@ class Endpoint:
             waiting.result()
         phase.at(len(new))
 
-    def ask(self, request: ChatRequest) -> EndpointReply:
+    def ask(self, request: EndpointRequest) -> EndpointReply:
         """The reply; raises NoReply with the reason why there is none."""
         self.ask_all([request])
         reply = self._replies[self._name(request)]
@@ -174,11 +174,11 @@ class Endpoint:
             pass  # it answers, if not with a list
         return None
 
-    def forget(self, request: ChatRequest) -> None:
+    def forget(self, request: EndpointRequest) -> None:
         """Ask anew in a later run: the reply was of no use."""
         (self.folder / f"{self._name(request)}.json").unlink(missing_ok=True)
 
-    def _name(self, request: ChatRequest) -> str:
+    def _name(self, request: EndpointRequest) -> str:
         """The hash of everything that a reply depends on."""
         asked: list[object] = [self.server.url, self.server.model]
         asked += [request.max_tokens, request.messages]
@@ -186,7 +186,7 @@ class Endpoint:
             asked += [request.tools, request.temperature, request.draw]
         return hashlib.sha256(json.dumps(asked, ensure_ascii=True).encode()).hexdigest()
 
-    async def _ask_missing(self, missing: Mapping[str, ChatRequest]) -> None:
+    async def _ask_missing(self, missing: Mapping[str, EndpointRequest]) -> None:
         """Ask each of them, so many at once as the endpoint takes."""
         import anyio
         import openai
@@ -194,7 +194,7 @@ class Endpoint:
         limiter = anyio.CapacityLimiter(self.server.parallel)
         kept = self.server
 
-        async def ask(name: str, request: ChatRequest) -> None:
+        async def ask(name: str, request: EndpointRequest) -> None:
             async with limiter:
                 self._replies[name] = await self._reply(client, name, request)
 
@@ -203,7 +203,7 @@ class Endpoint:
             for name, request in missing.items():
                 group.start_soon(ask, name, request)
 
-    async def _reply(self, client: Any, name: str, request: ChatRequest) -> EndpointReply | NoReply:
+    async def _reply(self, client: Any, name: str, request: EndpointRequest) -> EndpointReply | NoReply:
         """From the endpoint, unless that is gone."""
         if self._gone is not None:
             return NoReply(f"{self._gone}; the endpoint is not asked any more")
@@ -223,7 +223,7 @@ class Endpoint:
             self.folder.mkdir(parents=True, exist_ok=True)
             replace_text(self.folder / f"{name}.json", json.dumps(kept))
 
-    async def _request(self, client: Any, request: ChatRequest) -> EndpointReply | NoReply:
+    async def _request(self, client: Any, request: EndpointRequest) -> EndpointReply | NoReply:
         """A request until it has a reply; openai's client repeats one that failed on its way."""
         import anyio
         import openai
@@ -249,7 +249,7 @@ class Endpoint:
             await anyio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _create(self, client: Any, request: ChatRequest) -> EndpointReply:
+    async def _create(self, client: Any, request: EndpointRequest) -> EndpointReply:
         """One completion; models that want the limit by another name, and no temperature, get it
         so.
         """
@@ -287,7 +287,7 @@ class Endpoint:
         return kind(base_url=url, api_key=key, timeout=timeout, max_retries=tries - 1)
 
 
-def open_endpoint(server: Server, kind: str) -> Endpoint:
+def open_endpoint(server: EndpointAddress, kind: str) -> Endpoint:
     """The model of that server; nothing is sent yet. Replies are kept by their ``kind``.
 
     Raises ConfigError where the library, or the key that the settings name, is missing.

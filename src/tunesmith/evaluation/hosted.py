@@ -18,11 +18,11 @@ from tunesmith.evaluation.answers import Question, Unanswered, rendered
 from tunesmith.evaluation.comparison import CheckSummary
 from tunesmith.evaluation.costs import Request
 from tunesmith.evaluation.endpoint import (
-    ChatRequest,
+    EndpointRequest,
     Endpoint,
     EndpointReply,
     NoReply,
-    Server,
+    EndpointAddress,
     as_messages,
     open_endpoint,
 )
@@ -85,7 +85,7 @@ class HostedArm:
     prices: TokenPrices
     endpoint: Endpoint
     questions: tuple[Question, ...]
-    requests: tuple[ChatRequest, ...]
+    requests: tuple[EndpointRequest, ...]
 
     def ask(self, progress: Progress) -> None:
         """Ask what has no answer yet; what cannot be answered is noticed."""
@@ -97,7 +97,7 @@ class HostedArm:
             why = f"{len(failed):,} of {count} not answered: {failed[0]}"
             progress.notice("hosted", f"arm {self.name}: {why}; the same command asks them again")
 
-    def _reply(self, request: ChatRequest) -> EndpointReply | NoReply:
+    def _reply(self, request: EndpointRequest) -> EndpointReply | NoReply:
         try:
             return self.endpoint.ask(request)
         except NoReply as error:
@@ -166,7 +166,7 @@ def _open_arm(
     name: str, settings: EvaluateSettings, questions: Sequence[Question], instruction: str | None
 ) -> HostedArm:
     own = settings.arms[name]
-    server = Server(
+    server = EndpointAddress(
         f"The arm `{name}`",
         own.model,
         own.endpoint,
@@ -176,12 +176,12 @@ def _open_arm(
         own.parallel,
     )
 
-    def request(question: Question) -> ChatRequest:
+    def request(question: Question) -> EndpointRequest:
         messages = question.messages
         if own.instructed and instruction is not None:
             messages = instructed(messages, instruction, as_system=True)
         longest = own.max_tokens or settings.longest_answer
-        return ChatRequest(as_messages(messages), longest, question.tools)
+        return EndpointRequest(as_messages(messages), longest, question.tools)
 
     return HostedArm(
         name,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.numbers import pluralize
@@ -22,8 +22,6 @@ SHARE_TOKENS = 8
 # Templates end a prompt with the opening of an answer, which the next turn may repeat otherwise
 # (without an empty thought): a recurrent state is kept this far before the end.
 ENDING_TOKENS = 16
-# Products of up to so many rows give each the bits that it has alone (docs/log.md).
-EXACT_ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +162,8 @@ class PromptReading:
 def read(engine: Engine, readings: Sequence[PromptReading]) -> Tensor:
     """Read prompts into slots of any decoders; scores of their next tokens [B, V].
 
-    Prompts of one adapter that begin alike compute their common beginning once, unless the engine
-    is exact: then each is read by itself.
+    Prompts of one adapter that begin alike compute their common beginning once.
     """
-    if engine.exact and len(readings) > 1:
-        return _stacked([read(engine, [reading]) for reading in readings])
     rows = [
         Row(ids, [0.0] * len(ids), adapter=r.prompt.adapter, key=number, prefix=r.after)
         for number, r in enumerate(readings)
@@ -196,9 +191,6 @@ def read(engine: Engine, readings: Sequence[PromptReading]) -> Tensor:
 @torch.no_grad()
 def step(engine: Engine, tokens: Sequence[tuple[Decoder, int, int]]) -> Tensor:
     """Append a token to each of these slots of any decoders; scores of the next ones [B, V]."""
-    if engine.exact and len(tokens) > EXACT_ROWS:
-        parts = [tokens[i : i + EXACT_ROWS] for i in range(0, len(tokens), EXACT_ROWS)]
-        return _stacked([step(engine, part) for part in parts])
     documents, positions = [], []
     for row, (decoder, slot, _) in enumerate(tokens):
         length = decoder.lengths[slot]
@@ -208,16 +200,8 @@ def step(engine: Engine, tokens: Sequence[tuple[Decoder, int, int]]) -> Tensor:
         positions.append(length)
         decoder.lengths[slot] += 1
     batch = _unlabelled([token for *_, token in tokens], positions, tuple(documents))
-    batch = replace(batch, exact=engine.exact)
     adapters = [document.adapter for document in documents]
     return _scores(engine, batch, list(range(len(tokens))), adapters)
-
-
-def _stacked(parts: Sequence[Tensor]) -> Tensor:
-    """Scores of several calls; those of adapters without new tokens may be narrower."""
-    width = max(part.shape[1] for part in parts)
-    fill = -torch.inf
-    return torch.cat([nn.functional.pad(p, (0, width - p.shape[1]), value=fill) for p in parts])
 
 
 def _scores(

@@ -158,9 +158,7 @@ class Scheduler:
         while len(self.running) < self.limits.rows and (job := self._next()) is not None:
             row = job.row
             before = self.engine.prefix_length(row.prompt.adapter)
-            # An exact row is never put back: read again, its answer would have other last bits.
-            more = row.sampling.max_new_tokens if self.engine.exact else FIRST_TOKENS
-            needed = before + len(row.text) + more
+            needed = before + len(row.text) + FIRST_TOKENS
             if not self.memory.place(row, min(needed, self.memory.longest)):
                 if self.running:
                     self._returned.appendleft(job)
@@ -214,8 +212,7 @@ class Scheduler:
         """A whole prompt, or as much of a long one as is read at a time."""
         row = job.row
         assert row.pool is not None
-        exact = self.engine.exact
-        after = None if exact else self.memory.beginning(row.prompt.adapter, row.text)
+        after = self.memory.beginning(row.prompt.adapter, row.text)
         begun = after.tokens if after else 0
         if not row.made:
             job.reused = begun
@@ -323,8 +320,7 @@ class Scheduler:
             self._end(job, "length")
 
     def _end(self, job: AnswerJob, reason: str, error: TunesmithError | None = None) -> None:
-        keep = job.row.token is not None and error is None and not self.engine.exact
-        self.memory.free(job.row, keep=keep)
+        self.memory.free(job.row, keep=job.row.token is not None and error is None)
         self.running.remove(job)
         self.counts.finished += 1
         self.counts.seconds += time.monotonic() - (job.started or job.submitted)

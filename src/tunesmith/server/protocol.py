@@ -32,7 +32,7 @@ class StreamOptions(BaseModel):
     include_obfuscation: bool = False
 
 
-class Drawing(BaseModel):
+class SamplingFields(BaseModel):
     """What all that a model writes has: which model, and how its tokens are chosen.
 
     ``top_k``, ``min_p`` and ``repetition_penalty`` are vLLM's.
@@ -79,7 +79,7 @@ class Drawing(BaseModel):
         return None if found == Penalties() else found
 
 
-class Generation(Drawing):
+class Generation(SamplingFields):
     """What chats and completions share."""
 
     n: int | None = Field(None, ge=1, le=MAX_CHOICES)

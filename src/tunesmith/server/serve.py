@@ -134,7 +134,6 @@ def serve(  # noqa: PLR0913  # one keyword for each setting
     limits: ServerLimits | Mapping[str, float | None] | None = None,
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto",
     device: str = "auto",
-    exact: bool = False,
     force: bool = False,
 ) -> Server:
     """Serve a base and adapters over HTTP to OpenAI's clients; it runs until ``Server.stop``.
@@ -143,9 +142,8 @@ def serve(  # noqa: PLR0913  # one keyword for each setting
     Those in ``adapter_folder`` can be asked for by their folders' names, and are loaded then.
     ``rag`` is a store of documents: each model answers from it by its name with `+rag` after it.
     ``api_keys`` is a file of lines NAME:SHA256; keys are also read from TUNESMITH_API_KEYS, and any
-    ``host`` but this machine's own needs some. ``port`` 0: a free one. ``exact``: compute
-    each answer as if it were alone, in 16-bit precision too, at some cost. Raises UsageError for a
-    port that is taken or a host without keys, and what `load` raises.
+    ``host`` but this machine's own needs some. ``port`` 0: a free one. Raises
+    UsageError for a port that is taken or a host without keys, and what `load` raises.
 
     >>> with ts.serve("smollm2-135m-instruct", port=0) as server:  # doctest: +SKIP
     ...     print(server.url, server.models)
@@ -160,7 +158,6 @@ def serve(  # noqa: PLR0913  # one keyword for each setting
     try:
         found, folders = _locate(model, adapters)
         shared = _open(found, dtype=dtype, device=device)
-        shared.loaded.engine.exact = exact
         root = None if adapter_folder is None else Path(adapter_folder)
         served = _served(shared, folders, root, given, force=force)
         if rag is not None:

@@ -14,12 +14,12 @@ from tunesmith.evaluation.checks.judge_prompts import (
     read_preference,
 )
 from tunesmith.evaluation.endpoint import (
-    ChatRequest,
+    EndpointRequest,
     Endpoint,
     EndpointReply,
     Messages,
     NoReply,
-    Server,
+    EndpointAddress,
     open_endpoint,
 )
 
@@ -32,7 +32,7 @@ def judge_check(settings: JudgeSettings) -> Check:
     A comparison is asked twice, with the places changed; a judge that then prefers the same place
     has no preference. Raises ConfigError where the rubric, the key or the library is missing.
     """
-    server = Server(
+    server = EndpointAddress(
         f"The check `{settings.kind}`",
         settings.model,
         settings.base_url,
@@ -90,7 +90,7 @@ class _Judge:
             return costs
         return {**costs, "preferred_a_place": sum(map(_prefers_a_place, replies))}
 
-    def _requests(self, case: Case) -> tuple[ChatRequest, ...]:
+    def _requests(self, case: Case) -> tuple[EndpointRequest, ...]:
         if case.question is None:
             raise CannotScore("the judge needs the question, and there is none")
         if not self.compares:
@@ -102,10 +102,10 @@ class _Judge:
             compare_messages(self.rubric, case.question, case.wanted, case.answer),
         )
 
-    def _asked(self, *messages: Messages) -> tuple[ChatRequest, ...]:
-        return tuple(ChatRequest(each, self.max_tokens) for each in messages)
+    def _asked(self, *messages: Messages) -> tuple[EndpointRequest, ...]:
+        return tuple(EndpointRequest(each, self.max_tokens) for each in messages)
 
-    def _read(self, asked: ChatRequest, read: Callable[[str], float | None]) -> float:
+    def _read(self, asked: EndpointRequest, read: Callable[[str], float | None]) -> float:
         try:
             reply = self.endpoint.ask(asked)
         except NoReply as error:
