@@ -129,8 +129,7 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
     """
     assert member.ended is not None
     run, job, evaluator, state = prepared.run, prepared.job, prepared.evaluator, member.state
-    reason, saved, found = member.ended.reason, None, None
-    forgetting: Forgetting | None = None
+    reason, saved, found, forgetting = member.ended.reason, None, None, None
     eval_loss = next(reversed(run.folder.held_out_losses().values()), None)
     if reason != "stopped":
         member.end_training()
