@@ -129,15 +129,13 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
 
 
 def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
-    """What ``finish`` does.
+    """What ``finish`` does; a cancel stops the run too.
 
-    A cancel stops the run too: its adapter is saved as training left it, or as it was chosen,
-    and what was answered is known when it is resumed.
+    Its adapter is saved as training or the choice left it; what was answered is kept for a resume.
     """
     assert member.ended is not None
     run, job, evaluator, state = prepared.run, prepared.job, prepared.evaluator, member.state
-    reason, saved, found = member.ended.reason, None, None
-    forgetting: Forgetting | None = None
+    reason, saved, found, forgetting = member.ended.reason, None, None, None
     eval_loss = next(reversed(run.folder.held_out_losses().values()), None)
     if reason != "stopped":
         member.end_training()
