@@ -69,8 +69,9 @@ check: $(TEST_STAMP) ## set up, then the static checks: lint, format, types
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
 
-docs: $(TEST_STAMP) ## set up, then write docs/cli.md from what --help says
+docs: $(TEST_STAMP) ## set up, then write docs/cli.md and the figures of docs/plan.md
 	$(VENV)/bin/python -m tests.cli_page
+	$(VENV)/bin/python -m tests.plan_page
 
 bench: $(BENCH_STAMP) ## set up beside the peers' libraries, then compare with them
 	$(BENCH_VENV)/bin/python -m benchmarks.run $(ARGS)

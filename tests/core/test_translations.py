@@ -33,6 +33,7 @@ ENGLISH = {
     "data.quality.invisible": "names of characters, as Unicode has them",
     "data.files.binary": "messages of a library",
     "engine.memory": "messages of a library",
+    "estimate.machine": "a field of /proc, and a source in a document",
     "engine.attention": "a mistake of a caller",
     "engine.blocks": "a mistake of a caller",
     "engine.decode": "a mistake of a caller",

@@ -93,9 +93,9 @@ def test_what_a_config_leaves_out_is_as_in_transformers(family):
         ({"model_type": "llama", "hidden_size": 64}, "it has no num_hidden_layers"),
         (
             {"model_type": "llama", "hidden_size": -1, "num_hidden_layers": 0},
-            "hidden_size is -1; num_hidden_layers is 0",
+            "hidden_size and num_hidden_layers must be whole numbers above 0",
         ),
-        ({"model_type": "bert", "hidden_size": 64}, "'bert' is not known"),
+        ({"model_type": "bert", "hidden_size": 64}, "the shape of model_type 'bert' is not known"),
         (
             {
                 **{"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2},

@@ -1,10 +1,14 @@
 """What others published of memory, by the plan's functions on paper."""
 
-import pytest
+from statistics import median
 
+import pytest
+from benchmarks.plan_accuracy import compared
+
+from tests import plan_page
 from tests.published import GIB, PUBLISHED, WITHIN
 from tunesmith.config.methods import FullSettings, LoraSettings
-from tunesmith.engine.shape import LayerShape, Linear, ModelShape
+from tunesmith.engine.shape import DecoderShape, LinearShape, ModelShape
 from tunesmith.estimate.memory import Setup, base_memory, memory_of
 from tunesmith.methods.sizes import trained_size
 from tunesmith.runs.plan import known_shapes
@@ -40,9 +44,13 @@ def test_four_bit_weights_take_half_a_byte_and_the_scales():
 def gpt3():
     """GPT-3 (arXiv 2005.14165, table 2.1): 96 layers of width 12,288, 96 heads."""
     width, inner = 12_288, 4 * 12_288
-    attention = tuple(Linear(f"attn.{name}", width, width) for name in ("q", "k", "v", "o"))
-    layer = LayerShape(
-        linears=(*attention, Linear("mlp.up", width, inner), Linear("mlp.down", inner, width)),
+    attention = tuple(LinearShape(f"attn.{name}", width, width) for name in ("q", "k", "v", "o"))
+    layer = DecoderShape(
+        linears=(
+            *attention,
+            LinearShape("mlp.up", width, inner),
+            LinearShape("mlp.down", inner, width),
+        ),
         experts=(),
         others=4 * width,
         heads=96,
@@ -88,3 +96,14 @@ def test_lora_needs_a_third_of_the_memory_of_gpt_3():
     setup = Setup(tokens=2048, document=2048, recompute="layers", device="cuda")
     found = memory_of(shape, size, setup)
     assert found.total == pytest.approx(350e9, rel=0.15)
+
+
+def test_the_page_says_what_the_functions_say():
+    assert plan_page.PAGE.read_text(encoding="utf-8") == plan_page.page(), "`make docs` writes it"
+
+
+def test_predictions_are_near_what_was_measured():
+    """Of the combinations in benchmarks/plan_accuracy.jsonl; docs/plan.md has each."""
+    errors = [abs(predicted / row["peak_bytes"] - 1) for row, predicted, _ in compared()]
+    assert median(errors) <= 0.08
+    assert max(errors) <= 0.20

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.api.recommend import Recommendation, recommended
 from tunesmith.api.settings import config_of, is_named, nested, plain
-from tunesmith.api.show import Document, Outcome, line, paragraph, print_table
+from tunesmith.api.show import Document, Outcome, line, paragraph, print_facts, print_table
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import UsageError
 from tunesmith.core.numbers import bytes_text, count_text, duration, milliseconds
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TITLES = (*("method", "fits", "peak", "adapter", "step", "time", "longest", "largest base", "how"),)
 NUMBERS = ("peak", "adapter", "step", "time", "longest")
 WORDS = ("fits", "how")
+IN_MEMORY = "the model in memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,11 @@ class Plan(Outcome):
         found = self.found
         if self.recommendation is not None:
             self.recommendation.show(console)
-        active = found.active_parameters
-        sparse = f", {count_text(active)} for a token" if active < 0.9 * found.parameters else ""
-        size = count_text(found.parameters)
-        line(console, f"{found.model}: {size} parameters{sparse}", style="bold")
+        line(console, found.model, style="bold")
+        facts = [("parameters", count_text(found.parameters))]
+        if found.active_parameters < 0.9 * found.parameters:
+            facts.append(("of a token", count_text(found.active_parameters)))
+        print_facts(console, facts)
         for text in _asked(found):
             paragraph(console, text)
         for each in self.devices:
@@ -89,12 +91,13 @@ def _asked(found: "RunPlan") -> Iterator[str]:
     what = f"documents of up to {wish.document:,} tokens, {wish.tokens_per_step:,} tokens a step"
     if found.rows is not None:
         rows = found.rows
-        yield (
-            f"{rows.rows:,} rows, about {rows.tokens:,} tokens ({rows.source}); {what}"
-            + (f", {wish.tokens:,} tokens in all" if wish.tokens else "")
-        )
+        yield f"{rows.rows:,} rows, about {rows.tokens:,} tokens ({rows.source})"
+        yield what
+        if wish.tokens:
+            yield f"about {wish.tokens:,} tokens in all passes"
     else:
-        yield f"{what}; without rows there is no time of a whole run"
+        yield what
+        yield "without rows there is no time of a whole run"
 
 
 def _row(method: "MethodPlan") -> tuple[str, ...]:
@@ -168,7 +171,7 @@ def _read(given: object, settings: dict[str, object]) -> "tuple[RunConfig, Model
     shape, name = None, str(given)
     config = getattr(given, "config", given)
     if not is_named(given) and hasattr(config, "to_dict"):
-        shape, name = shape_of(config.to_dict(), name="the model"), "the model in memory"
+        shape, name = shape_of(config.to_dict(), name=IN_MEMORY), IN_MEMORY
     elif not is_named(given):
         raise UsageError(
             f"plan takes a base or a config, not {type(given).__name__}.",

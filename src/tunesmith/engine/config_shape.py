@@ -15,10 +15,11 @@ import yaml
 
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.families import FAMILIES, Family, supported
-from tunesmith.engine.shape import LayerShape, Linear, ModelShape
+from tunesmith.engine.shape import DecoderShape, LinearShape, ModelShape
+from tunesmith.models.config_file import Config, holds_four_bit, require_sizes
 from tunesmith.models.whole_classes import WHOLE_CLASSES
 
-Config = Mapping[str, Any]  # of a config.json
+Linears = tuple[LinearShape, ...]
 SLIDING, LINEAR = "sliding_attention", ("linear_attention", "mamba")
 
 
@@ -41,53 +42,23 @@ def shape_of(config: Config, *, name: str = "the config") -> ModelShape:
     else:
         text, inner = config, kind
     family = FAMILIES.get(inner)
+    if inner == "None":
+        raise ModelError(
+            f"{name}: has no model_type, so it is not the config.json of a base.",
+            remedy="Give the config.json of a base.",
+        )
     if family is None:
         raise ModelError(
-            f"{name}: the shape of model_type {inner!r} is not known."
-            if inner != "None"
-            else f"{name}: has no model_type, so that it is not a base's config.json.",
+            f"{name}: the shape of model_type {inner!r} is not known.",
             remedy=f"Known are {supported()}.",
         )
-    _require_sizes(text, name)
+    require_sizes(text, name)
     given = {_OTHER_NAMES.get(k, k): v for k, v in text.items() if v is not None}
     values = {**_defaults()[inner], **given}
     if tied is not None:
         values["tie_word_embeddings"] = tied
-    values["four_bit"] = _is_four_bit(config, name)
+    values["four_bit"] = holds_four_bit(config, name)
     return _Reading(inner, family, values).model()
-
-
-_SIZES = ("hidden_size", "num_hidden_layers")
-
-
-def _require_sizes(config: Config, name: str) -> None:
-    """Raise ModelError for sizes that are missing or no positive numbers."""
-    faults = []
-    for key in (*_SIZES, "num_attention_heads", "vocab_size", "num_key_value_heads"):
-        value = config.get(key)
-        if value is None and key in _SIZES:
-            faults.append(f"it has no {key}")
-        elif value is not None and (not isinstance(value, int) or value < 1):
-            faults.append(f"{key} is {value!r}")
-    if faults:
-        raise ModelError(
-            f"{name}: describes no model: {'; '.join(faults)}.",
-            remedy="Give the config.json of a base, in which these are whole numbers above 0.",
-        )
-
-
-def _is_four_bit(config: Config, name: str) -> bool:
-    """Whether the files hold 4-bit codes; ModelError for weights that cannot be trained over."""
-    found = config.get("quantization_config") or {}
-    kind = found.get("quant_method")
-    if kind in (None, "mxfp4"):  # whose experts are dequantized
-        return False
-    if kind == "bitsandbytes" and found.get("load_in_4bit"):
-        return True
-    raise ModelError(
-        f"{name}: its weights are already quantized ({kind}), which is not supported.",
-        remedy="Give the 16-bit base; method qlora quantizes it to 4-bit while loading.",
-    )
 
 
 GLOBAL_HEAD_WIDTH = 512  # of Gemma 4, where a config leaves it out
@@ -161,7 +132,7 @@ class _Reading:
         found = [full if every and (i + 1) % every == 0 else SLIDING for i in range(layers)]
         return [*found[:-1], full] if self.kind == "gemma4_text" else found
 
-    def layer(self, index: int, kind: str) -> LayerShape:
+    def layer(self, index: int, kind: str) -> DecoderShape:
         if kind in LINEAR:
             return self.recurrent(index)
         heads, keys, width = self.heads(index, kind)
@@ -177,7 +148,7 @@ class _Reading:
             others += heads * width if wide else width
             others += 0 if self.shares(index) else keys * width if wide else width
         others += heads * self.has("sinks") + 2 * (self.kind == "apertus")
-        return LayerShape(
+        return DecoderShape(
             linears=(*linears, *feedforward, *more),
             experts=experts,
             others=others,
@@ -211,21 +182,21 @@ class _Reading:
         shared = int(self.get("num_kv_shared_layers", default=0) or 0)
         return index >= int(self.values["num_hidden_layers"]) - shared
 
-    def attention(self, index: int, kind: str) -> Iterator[Linear]:
+    def attention(self, index: int, kind: str) -> Iterator[LinearShape]:
         heads, keys, width = self.heads(index, kind)
         q, kv, d = heads * width, keys * width, self.width
         bias, out = self.biases()
         if self.kind == "phi3":
-            yield Linear("self_attn.qkv_proj", d, q + 2 * kv)
+            yield LinearShape("self_attn.qkv_proj", d, q + 2 * kv)
         else:
             gated = 2 if self.kind == "qwen3_5_text" else 1  # its output is gated by queries
-            yield Linear("self_attn.q_proj", d, gated * q, bias)
+            yield LinearShape("self_attn.q_proj", d, gated * q, bias)
             if not self.shares(index):
-                yield Linear("self_attn.k_proj", d, kv, bias)
+                yield LinearShape("self_attn.k_proj", d, kv, bias)
                 is_value_too = self.get("attention_k_eq_v") and kind != SLIDING
                 if not (self.kind == "gemma4_text" and is_value_too):
-                    yield Linear("self_attn.v_proj", d, kv, bias)
-        yield Linear("self_attn.o_proj", q, d, out)
+                    yield LinearShape("self_attn.v_proj", d, kv, bias)
+        yield LinearShape("self_attn.o_proj", q, d, out)
 
     def biases(self) -> tuple[bool, bool]:
         """Whether queries, keys and values have a bias, and whether the output has."""
@@ -236,7 +207,7 @@ class _Reading:
             return both, False
         return both, bool(self.get("attention_out_bias", default=both))
 
-    def feedforward(self, index: int) -> tuple[int, int, tuple[Linear, ...], tuple[Linear, ...]]:
+    def feedforward(self, index: int) -> tuple[int, int, Linears, Linears]:
         """F, products that it comes from, its linear layers, and the experts."""
         d, experts = self.width, self.experts(index)
         given = self.values["intermediate_size"]
@@ -244,8 +215,8 @@ class _Reading:
         if self.kind == "granitemoehybrid":
             inner = int(self.values["shared_intermediate_size"])
             pair = (
-                Linear("shared_mlp.input_linear", d, 2 * inner),
-                Linear("shared_mlp.output_linear", inner, d),
+                LinearShape("shared_mlp.input_linear", d, 2 * inner),
+                LinearShape("shared_mlp.output_linear", inner, d),
             )
             return inner, 2, pair if inner else (), experts
         if experts:
@@ -253,15 +224,15 @@ class _Reading:
         if self.get("use_double_wide_mlp") and self.shares(index):
             inner *= 2
         bias = bool(self.get("mlp_bias", "use_bias", default=False))
-        down = Linear("mlp.down_proj", inner, d, bias)
+        down = LinearShape("mlp.down_proj", inner, d, bias)
         if self.kind in ("phi3", "glm4"):
-            return inner, 2, (Linear("mlp.gate_up_proj", d, 2 * inner), down), ()
-        up = Linear("mlp.up_proj", d, inner, bias)
+            return inner, 2, (LinearShape("mlp.gate_up_proj", d, 2 * inner), down), ()
+        up = LinearShape("mlp.up_proj", d, inner, bias)
         if self.has("plain feedforward"):
             return inner, 1, (up, down), ()
-        return inner, 2, (Linear("mlp.gate_proj", d, inner, bias), up, down), ()
+        return inner, 2, (LinearShape("mlp.gate_proj", d, inner, bias), up, down), ()
 
-    def experts(self, index: int) -> tuple[Linear, ...]:
+    def experts(self, index: int) -> tuple[LinearShape, ...]:
         """The router and the two stacks of a layer; () of a dense one."""
         count = int(self.get("num_experts", default=0) or 0)
         if not count or not (self.has("experts") or self.kind == "granitemoehybrid"):
@@ -276,17 +247,17 @@ class _Reading:
         block = "block_sparse_moe" if self.kind.startswith("granitemoe") else "mlp"
         router = {"gpt_oss": "router", "granitemoe": "router", "granitemoehybrid": "router"}
         return (
-            Linear(f"{block}.{router.get(self.kind, 'gate')}.weight", d, count, biased),
-            Linear(f"{block}.experts.gate_up_proj", d, 2 * inner, biased, count, used),
-            Linear(f"{block}.experts.down_proj", inner, d, biased, count, used),
+            LinearShape(f"{block}.{router.get(self.kind, 'gate')}.weight", d, count, biased),
+            LinearShape(f"{block}.experts.gate_up_proj", d, 2 * inner, biased, count, used),
+            LinearShape(f"{block}.experts.down_proj", inner, d, biased, count, used),
         )
 
-    def recurrent(self, index: int) -> LayerShape:
+    def recurrent(self, index: int) -> DecoderShape:
         """A layer with a recurrent state: Gated DeltaNet, or Mamba-2."""
         made = _deltanet if self.kind == "qwen3_5_text" else _mamba
         linears, others, state, channels = made(self.values, self.width)
         inner, gates, feedforward, experts = self.feedforward(index)
-        return LayerShape(
+        return DecoderShape(
             linears=(*linears, *feedforward),
             experts=experts,
             others=others + 2 * self.width,
@@ -301,42 +272,44 @@ class _Reading:
             state=state,
         )
 
-    def beside(self, index: int) -> tuple[tuple[Linear, ...], int]:  # noqa: ARG002
+    def beside(self, index: int) -> tuple[tuple[LinearShape, ...], int]:  # noqa: ARG002
         """Linear layers and other parameters of a layer beside attention and feedforward."""
         d, per = self.width, int(self.get("hidden_size_per_layer_input", default=0) or 0)
         if not per:
             return (), 0
         linears = (
-            Linear("per_layer_input_gate", d, per),
-            Linear("per_layer_projection", per, d),
+            LinearShape("per_layer_input_gate", d, per),
+            LinearShape("per_layer_projection", per, d),
         )
         if self.kind != "gemma3n_text":
             return linears, d  # and a norm
         streams, rank = int(self.values["altup_num_inputs"]), int(self.values["laurel_rank"])
         return (
             *linears,
-            Linear("altup.correction_coefs", streams, streams),
-            Linear("altup.prediction_coefs", streams, streams * streams),
-            Linear("altup.modality_router", d, streams),
-            Linear("laurel.linear_left", d, rank),
-            Linear("laurel.linear_right", rank, d),
+            LinearShape("altup.correction_coefs", streams, streams),
+            LinearShape("altup.prediction_coefs", streams, streams * streams),
+            LinearShape("altup.modality_router", d, streams),
+            LinearShape("laurel.linear_left", d, rank),
+            LinearShape("laurel.linear_right", rank, d),
         ), 4 * d  # three norms and a scale
 
-    def outside(self, layers: int) -> tuple[tuple[Linear, ...], int]:
+    def outside(self, layers: int) -> tuple[tuple[LinearShape, ...], int]:
         """Linear layers and parameters outside the layers, beside embedding, head and norm."""
         per = int(self.get("hidden_size_per_layer_input", default=0) or 0)
         if not per:
             return (), 0
         rows = int(self.get("vocab_size_per_layer_input", "vocab_size"))
-        linears = [Linear("per_layer_model_projection", self.width, layers * per)]
+        linears = [LinearShape("per_layer_model_projection", self.width, layers * per)]
         if self.kind == "gemma3n_text":
             for side in ("altup_projections", "altup_unembed_projections"):
                 count = int(self.values["altup_num_inputs"]) - 1
-                linears += [Linear(f"{side}.{i}", self.width, self.width) for i in range(count)]
+                linears += [
+                    LinearShape(f"{side}.{i}", self.width, self.width) for i in range(count)
+                ]
         return tuple(linears), rows * layers * per + per
 
 
-Mixer = tuple[tuple[Linear, ...], int, int, int]
+Mixer = tuple[tuple[LinearShape, ...], int, int, int]
 """Linear layers, other parameters, numbers of a state, and channels of its recurrence."""
 
 
@@ -346,11 +319,11 @@ def _deltanet(values: Config, d: int) -> Mixer:
     dk, dv = int(values["linear_key_head_dim"]), int(values["linear_value_head_dim"])
     mixed, inner = 2 * keys * dk + heads * dv, heads * dv
     linears = (
-        Linear("linear_attn.out_proj", inner, d),
-        Linear("linear_attn.in_proj_qkv", d, mixed),
-        Linear("linear_attn.in_proj_z", d, inner),
-        Linear("linear_attn.in_proj_b", d, heads),
-        Linear("linear_attn.in_proj_a", d, heads),
+        LinearShape("linear_attn.out_proj", inner, d),
+        LinearShape("linear_attn.in_proj_qkv", d, mixed),
+        LinearShape("linear_attn.in_proj_z", d, inner),
+        LinearShape("linear_attn.in_proj_b", d, heads),
+        LinearShape("linear_attn.in_proj_a", d, heads),
     )
     kernel = int(values["linear_conv_kernel_dim"])
     return linears, 2 * heads + mixed * kernel + dv, heads * dk * dv + mixed * kernel, mixed
@@ -363,8 +336,8 @@ def _mamba(values: Config, d: int) -> Mixer:
     mixed, kernel = inner + 2 * groups * size, int(values["mamba_d_conv"])
     bias = bool(values["mamba_proj_bias"])
     linears = (
-        Linear("mamba.in_proj", d, inner + mixed + heads, bias),
-        Linear("mamba.out_proj", inner, d, bias),
+        LinearShape("mamba.in_proj", d, inner + mixed + heads, bias),
+        LinearShape("mamba.out_proj", inner, d, bias),
     )
     others = 3 * heads + mixed * (kernel + bool(values["mamba_conv_bias"])) + inner
     return linears, others, inner * size + mixed * kernel, mixed

@@ -10,7 +10,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from tunesmith.engine.config_shape import shape_of
 from tunesmith.engine.families import FAMILIES, LayerKeys, layer_keys
-from tunesmith.engine.shape import LayerShape, Linear, ModelShape
+from tunesmith.engine.shape import DecoderShape, LinearShape, ModelShape
 from tunesmith.models.text_part import empty_model
 
 
@@ -60,18 +60,18 @@ def shape_of_model(model: PreTrainedModel) -> ModelShape:
     )
 
 
-def _linear(name: str, module: nn.Linear) -> Linear:
-    return Linear(name, module.in_features, module.out_features, module.bias is not None)
+def _linear(name: str, module: nn.Linear) -> LinearShape:
+    return LinearShape(name, module.in_features, module.out_features, module.bias is not None)
 
 
-def _layer(module: nn.Module, keys: LayerKeys, heads: int, width: int) -> LayerShape:
+def _layer(module: nn.Module, keys: LayerKeys, heads: int, width: int) -> DecoderShape:
     linears = [_linear(n, m) for n, m in module.named_modules() if isinstance(m, nn.Linear)]
     experts = list(_stacks(module))
     known = sum(each.parameters for each in (*linears, *experts))
     total = sum(parameter.numel() for parameter in module.parameters())
     wide = [each for each in linears if each.inputs == width and "attn" not in each.name]
     inner = max((each.outputs for each in wide), default=0)
-    return LayerShape(
+    return DecoderShape(
         linears=tuple(linears),
         experts=tuple(experts),
         others=total - known,
@@ -86,9 +86,9 @@ def _layer(module: nn.Module, keys: LayerKeys, heads: int, width: int) -> LayerS
     )
 
 
-def _stacks(module: nn.Module) -> Iterator[Linear]:
+def _stacks(module: nn.Module) -> Iterator[LinearShape]:
     """Parameters [E, .., ..] of experts; how many a token takes is the config's."""
     for name, parameter in module.named_parameters():
         if parameter.dim() == 3 and "conv" not in name:
             count, one, other = parameter.shape
-            yield Linear(name, other, one, count=count, used=min(count, 2))
+            yield LinearShape(name, other, one, count=count, used=min(count, 2))

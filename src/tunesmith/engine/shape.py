@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
+class LinearShape:
     """A product with W [outputs, inputs], by its name within a layer or the model.
 
     ``count``: E matrices of a stack of experts, of which ``used`` are computed for a token.
@@ -36,7 +36,7 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerShape:
+class DecoderShape:
     """One decoder layer: H ``heads`` of width ``head_width``, G ``key_heads``; None of them where
     it has a recurrent state of ``state`` numbers a document instead.
 
@@ -44,8 +44,8 @@ class LayerShape:
     sees an earlier layer's.
     """
 
-    linears: tuple[Linear, ...]
-    experts: tuple[Linear, ...]
+    linears: tuple[LinearShape, ...]
+    experts: tuple[LinearShape, ...]
     others: int
     heads: int
     key_heads: int
@@ -92,12 +92,12 @@ class ModelShape:
     vocabulary: int
     tied: bool
     context: int
-    layers: tuple[LayerShape, ...]
-    outer: tuple[Linear, ...] = ()
+    layers: tuple[DecoderShape, ...]
+    outer: tuple[LinearShape, ...] = ()
     others: int = 0
     four_bit: bool = False  # in its files
     softcap: bool = False  # of the head
-    kinds: tuple[tuple[int, LayerShape], ...] = field(init=False)
+    kinds: tuple[tuple[int, DecoderShape], ...] = field(init=False)
     """How many layers there are of each shape: hundreds of equal ones are counted once."""
 
     def __post_init__(self) -> None:
@@ -128,7 +128,7 @@ class ModelShape:
             self.head_weights + outer + sum(count * layer.products for count, layer in self.kinds)
         )
 
-    def named_linears(self) -> Iterator[tuple[str, Linear]]:
+    def named_linears(self) -> Iterator[tuple[str, LinearShape]]:
         """Every linear layer by its name in the model, experts not among them."""
         for index, layer in enumerate(self.layers):
             for each in layer.linears:
@@ -136,7 +136,7 @@ class ModelShape:
         for each in self.outer:
             yield f"model.{each.name}", each
 
-    def named_experts(self) -> Iterator[tuple[str, Linear]]:
+    def named_experts(self) -> Iterator[tuple[str, LinearShape]]:
         """Every stack of experts and every router by the name of its parameter."""
         for index, layer in enumerate(self.layers):
             for each in layer.experts:

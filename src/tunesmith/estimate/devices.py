@@ -74,10 +74,8 @@ def known_devices() -> tuple[Device, ...]:
 
 
 def _device(row: Mapping[str, object]) -> Device:
-    values = {**row, "memory": int(float(str(row["memory"])))}
-    rates = row["rates"]
+    rates, memory = row["rates"], int(float(str(row["memory"])))
     assert isinstance(rates, Mapping)
-    memory = int(values["memory"])
     share = METAL_SHARE if row["kind"] == "mps" else 1 - RESERVE
     context = 0 if row["kind"] == "mps" else CONTEXT_BYTES
     return Device(
@@ -114,8 +112,10 @@ def _find(name: str) -> Device:
         usable = int((memory - CONTEXT_BYTES) * (1 - RESERVE))
         return Device(name, f"any GPU of {found[1]} GB", "cuda", memory, max(0, usable))
     near = short or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    sizes = "a size such as 24gb is any GPU of that memory"
     raise UsageError(
         f"No device is called {name!r}.",
-        remedy=f"{hint}Known are {', '.join(known)}; a size such as 24gb stands for any GPU.",
+        remedy=f"Did you mean {' or '.join(near)}?"
+        if near
+        else f"Known are {', '.join(known)}; {sizes}.",
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Increased when something else is measured, so that older figures are not read."""
 ROWS, WARM_UPS, REPEATS = 512, 1, 5
-# Sides of the matrices that are multiplied; 96 stands for the narrow ones of a LoRA term.
+# Sides of the matrices that are multiplied; 96 is for the narrow ones of a LoRA term.
 SIDES = (96, 256, 576, 1024, 2048, 4096)
 NARROW = (16, 576)  # as whose product the first is measured
 COPIED = 2**26  # numbers

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 from tunesmith.config.run import OptimizerKind, Recompute
-from tunesmith.engine.shape import LayerShape, ModelShape
+from tunesmith.engine.shape import DecoderShape, ModelShape
 from tunesmith.methods.sizes import LayerGroup, SeamSize, TrainedSize, layer_groups
 
 BLOCK, SCALE_BLOCK = 64, 256  # of NF4: weights that share a scale, and scales that do
@@ -94,7 +94,7 @@ def memory_of(shape: ModelShape, size: TrainedSize, setup: Setup) -> Memory:
         activations=kept_activations(kept, largest, shape, setup),
         backward=backward_bytes(shape, size, setup),
         head=head_bytes(shape, size, setup),
-        overhead=overhead_bytes(setup),
+        overhead=overhead_bytes(shape, setup),
     )
 
 
@@ -154,7 +154,7 @@ BLOCK_ROWS, KEEP_KEYS = 256, 512  # `engine/attention.py`
 
 
 def attention_pairs(
-    layer: LayerShape, setup: Setup, *, prefix: int = 0, keys: int | None = None
+    layer: DecoderShape, setup: Setup, *, prefix: int = 0, keys: int | None = None
 ) -> int:
     """Pairs of a query and a key that attention computes for T tokens, in blocks of 256 rows; with
     ``keys`` only those of blocks that see at most so many.
@@ -168,7 +168,7 @@ def attention_pairs(
     return round(found * setup.tokens / setup.document)
 
 
-def probabilities(layer: LayerShape, setup: Setup, *, prefix: int = 0) -> int:
+def probabilities(layer: DecoderShape, setup: Setup, *, prefix: int = 0) -> int:
     """Numbers that attention keeps for backward on a processor: H for each pair of the blocks that
     see at most 512 keys; none on CUDA, whose kernel computes them again (arXiv 2205.14135), and
     none with a soft cap.
@@ -204,7 +204,7 @@ def layer_activations(group: LayerGroup, setup: Setup, width: int, *, prefix: in
     numbers += sum(seam.linear.outputs for seam in seams if seam.keeps_output)
     kept = t * (numbers * e + 4 * wide)
     kept += e * probabilities(layer, setup, prefix=prefix)
-    return round(kept + _expert_activations(layer, setup) + _state_activations(layer, setup))
+    return int(kept + _expert_activations(layer, setup) + _state_activations(layer, setup))
 
 
 def _kept_inputs(seams: tuple[SeamSize, ...]) -> Iterator[tuple[int, bool]]:
@@ -223,7 +223,7 @@ def _kept_inputs(seams: tuple[SeamSize, ...]) -> Iterator[tuple[int, bool]]:
             yield seam.linear.inputs, not last.startswith("o")
 
 
-def _expert_activations(layer: LayerShape, setup: Setup) -> float:
+def _expert_activations(layer: DecoderShape, setup: Setup) -> float:
     """Of experts: x, W1 x of each chosen one (K 2 F), and the router's scores in fp32."""
     numbers = wide = 0.0
     for each in layer.experts:
@@ -238,7 +238,7 @@ def _expert_activations(layer: LayerShape, setup: Setup) -> float:
 STATE_NUMBERS = 14  # fp32 numbers a channel: of chunked rules, measured (docs/plan.md)
 
 
-def _state_activations(layer: LayerShape, setup: Setup) -> float:
+def _state_activations(layer: DecoderShape, setup: Setup) -> float:
     """Of a recurrence: its inputs after the convolution, and chunks in fp32."""
     if not layer.state:
         return 0.0
@@ -278,7 +278,7 @@ def backward_bytes(shape: ModelShape, size: TrainedSize, setup: Setup) -> int:
     return round(temporary)
 
 
-def _expert_width(layer: LayerShape) -> int:
+def _expert_width(layer: DecoderShape) -> int:
     """K 2 F of a layer's experts."""
     return max(
         (each.used * each.outputs for each in layer.experts if each.name.endswith("up_proj")),
@@ -318,14 +318,18 @@ def head_bytes(shape: ModelShape, size: TrainedSize, setup: Setup) -> int:
     return found
 
 
-# Compiled products of 16-bit numbers, one for each shape: at most so many are kept
-# (`engine/memory.py`, docs/log.md).
-KERNEL_BYTES, KERNELS = 600_000, 160
-CUDA_CONTEXT = 500_000_000  # beside what the allocator counts, and not part of a peak here
+# Pages of the libraries that come into use with the first step, and compiled products of 16-bit
+# numbers, one for each shape (`engine/memory.py`): of experts there are many. Fitted to measured
+# peaks (docs/plan.md).
+LIBRARY_BYTES, KERNEL_BYTES, KERNELS, EXPERT_KERNELS = 50_000_000, 600_000, 40, 120
 
 
-def overhead_bytes(setup: Setup) -> int:
-    """Kernels of a processor; what the process itself takes is not in it (`machine.py`)."""
-    if setup.device != "cpu" or setup.bytes == MASTER:
+def overhead_bytes(shape: ModelShape, setup: Setup) -> int:
+    """On a processor, of libraries and compiled products; what the process itself takes before its
+    base is not in it (`machine.py`).
+    """
+    if setup.device != "cpu":
         return 0
-    return KERNEL_BYTES * KERNELS // 4
+    has_experts = any(layer.experts for _, layer in shape.kinds)
+    kernels = EXPERT_KERNELS if has_experts else KERNELS
+    return LIBRARY_BYTES + (KERNEL_BYTES * kernels if setup.bytes < MASTER else 0)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tunesmith.core.numbers import bytes_text, milliseconds, percent
+from tunesmith.core.numbers import bytes_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,11 @@ class Prediction:
         """`predicted 2.1 GB (weights 0.3 GB, activations 1.4 GB, ...), 3.2 s a step`."""
         largest = sorted(self.parts.items(), key=lambda part: -part[1])[:3]
         of_it = ", ".join(f"{name} {bytes_text(count)}" for name, count in largest if count)
-        step = "" if self.step_seconds is None else f", {milliseconds(self.step_seconds)} a step"
-        return f"predicted {bytes_text(self.peak_bytes)} ({of_it}){step}"
+        if self.step_seconds is None:
+            return f"predicted {bytes_text(self.peak_bytes)} ({of_it})"
+        return (
+            f"predicted {bytes_text(self.peak_bytes)} ({of_it}), {self.step_seconds:.2f} s a step"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +49,13 @@ class Compared:
     @property
     def text(self) -> str:
         """`measured 2.2 GB against 2.1 GB predicted (+5 %)`, and the same of a step's seconds."""
-        expected = self.prediction.peak_bytes
-        found = (
-            f"measured {bytes_text(self.peak_bytes)} against {bytes_text(expected)} predicted "
-            f"({_off(self.peak_bytes, expected)})"
-        )
-        if self.step_seconds is None or self.prediction.step_seconds is None:
-            return found
-        wanted = self.prediction.step_seconds
+        wanted, expected = self.prediction.step_seconds, self.prediction.peak_bytes
+        found, size = bytes_text(self.peak_bytes), bytes_text(expected)
+        change = f"{100 * (self.peak_bytes / expected - 1):+.0f}"
+        if self.step_seconds is None or wanted is None:
+            return f"measured {found} against {size} predicted ({change} %)"
+        off = f"{100 * (self.step_seconds / wanted - 1):+.0f}"
         return (
-            f"{found}, {milliseconds(self.step_seconds)} a step against {milliseconds(wanted)} "
-            f"({_off(self.step_seconds, wanted)})"
+            f"measured {found} against {size} predicted ({change} %), {self.step_seconds:.2f} s a "
+            f"step against {wanted:.2f} s ({off} %)"
         )
-
-
-def _off(measured: float, expected: float) -> str:
-    return f"{'+' if measured >= expected else ''}{percent(measured / expected - 1)}"

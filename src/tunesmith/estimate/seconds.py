@@ -8,7 +8,7 @@ from its datasheet, of which training reaches ``REACHED``. How near this is: doc
 import math
 from dataclasses import dataclass, fields
 
-from tunesmith.engine.shape import LayerShape, Linear, ModelShape
+from tunesmith.engine.shape import DecoderShape, LinearShape, ModelShape
 from tunesmith.estimate.devices import Device
 from tunesmith.estimate.memory import AHEAD, CODE, MASTER, STATE_BYTES, Setup, attention_pairs
 from tunesmith.methods.sizes import TrainedSize, layer_groups
@@ -39,11 +39,11 @@ class Seconds:
     @property
     def total(self) -> float:
         """All of them."""
-        return sum(getattr(self, each.name) for each in fields(self))
+        return sum(self.to_json().values())
 
     def to_json(self) -> dict[str, float]:
         """The parts by name."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        return {each.name: float(getattr(self, each.name)) for each in fields(self)}
 
 
 def step_seconds(
@@ -109,7 +109,7 @@ class _Work:
         again = self.setup.recompute == "layers"
         return 2 + self.size.trains_base + again
 
-    def product(self, linear: Linear, times: float, *, rank: int = 0) -> float:
+    def product(self, linear: LinearShape, times: float, *, rank: int = 0) -> float:
         """Seconds of so many products, at least those in which the weight is read."""
         rows, (inputs, outputs) = self.tokens * linear.used, (linear.inputs, linear.outputs)
         if rank:
@@ -147,8 +147,8 @@ class _Work:
         times = 7 + 2 * (self.setup.recompute == "layers")
         for group in layer_groups(self.shape, self.size):
             layer, prefix = group.layer, self.size.prefix + self.size.rows
-            pairs = group.count * attention_pairs(layer, self.setup, prefix=prefix)
-            pairs = pairs * self.tokens / self.setup.tokens
+            share = group.count * self.tokens / self.setup.tokens
+            pairs = share * attention_pairs(layer, self.setup, prefix=prefix)
             side = math.sqrt(max(1, layer.head_width) * min(BLOCK, self.setup.document))
             operations = times * 2 * pairs * layer.heads * layer.head_width
             found += operations / rate_of(self.device, self.setup.dtype, side)
@@ -158,7 +158,7 @@ class _Work:
     def head(self) -> float:
         """Scores and the rows' gradient, 2 M V D each, and the weight's own where it is trained."""
         rows = self.tokens * self.setup.supervised
-        linear = Linear("head", self.shape.width, self.shape.vocabulary)
+        linear = LinearShape("head", self.shape.width, self.shape.vocabulary)
         operations = 2.0 * rows * linear.weights * (2 + self.size.trains_base)
         rate = rate_of(self.device, self.setup.dtype, math.sqrt(linear.weights))
         return operations / rate + self.passed(HEAD_PASSES * rows * self.shape.vocabulary)
@@ -168,7 +168,7 @@ class _Work:
         groups = layer_groups(self.shape, self.size)
         return self.passed(sum(group.count * self._of_layer(group.layer) for group in groups))
 
-    def _of_layer(self, layer: LayerShape) -> float:
+    def _of_layer(self, layer: DecoderShape) -> float:
         experts = sum(each.used * each.inputs for each in layer.experts if each.count > 1)
         inner = layer.gates * layer.inner + experts
         heads = (layer.heads + 2 * layer.key_heads) * layer.head_width

@@ -19,7 +19,7 @@ from tunesmith.config.methods import (
     VirtualTokenSettings,
 )
 from tunesmith.core.errors import ConfigError
-from tunesmith.engine.shape import LayerShape, Linear, ModelShape
+from tunesmith.engine.shape import DecoderShape, LinearShape, ModelShape
 from tunesmith.methods.targets import matches, targeted, targeted_parameters
 
 FEEDFORWARD = "down_proj"  # whose inputs IA3 scales where settings do not say
@@ -32,7 +32,7 @@ class SeamSize:
     ``keeps_input``: x for backward; ``keeps_output``: y, which a trained vector scales.
     """
 
-    linear: Linear
+    linear: LinearShape
     rank: int = 0
     keeps_input: bool = False
     keeps_output: bool = False
@@ -157,8 +157,8 @@ def _(settings: PromptSettings, shape: ModelShape) -> TrainedSize:
 def _(settings: PTuningSettings, shape: ModelShape) -> TrainedSize:
     if recurrent := sum(layer.state > 0 for layer in shape.layers):
         raise ConfigError(
-            "Method p-tuning trains keys and values for every layer, and this base has a recurrent "
-            f"state instead in {recurrent} of its {len(shape.layers)} layers.",
+            "A prefix has keys and values for every layer, and this base has a recurrent state "
+            f"instead in {recurrent} of {len(shape.layers)} layers.",
             remedy="Use method lora, or prompt, whose virtual tokens pass through every layer.",
         )
     count = virtual_tokens(settings)
@@ -183,14 +183,14 @@ class LayerGroup:
     """``count`` layers of one shape, with the same beside their linear layers and experts."""
 
     count: int
-    layer: LayerShape
+    layer: DecoderShape
     seams: tuple[SeamSize, ...]
 
 
 @functools.lru_cache(maxsize=256)
 def layer_groups(shape: ModelShape, size: TrainedSize) -> tuple[LayerGroup, ...]:
     """The layers of a base by what they are, so that hundreds of equal ones are computed once."""
-    found: dict[tuple[LayerShape, tuple[SeamSize, ...]], int] = {}
+    found: dict[tuple[DecoderShape, tuple[SeamSize, ...]], int] = {}
     for index, layer in enumerate(shape.layers):
         names = (f"model.layers.{index}.{x.name}" for x in (*layer.linears, *layer.experts))
         key = layer, tuple(size.seams[name] for name in names if name in size.seams)

@@ -1,4 +1,6 @@
-"""A base's config.json by its name, folder or hub id: no weights, and no library of tensors."""
+"""A base's config.json by its name, folder or hub id, and whether it describes a base that can be
+trained over: no weights, and no library of tensors.
+"""
 
 import functools
 import json
@@ -15,7 +17,7 @@ from tunesmith.models.hub_bases import find_hub_base
 from tunesmith.models.names import other_sources, require_base_name
 
 CONFIG = "config.json"
-Config = Mapping[str, Any]
+Config = Mapping[str, Any]  # of a config.json
 
 
 @functools.cache
@@ -74,6 +76,39 @@ def _from_hub(hub_id: str) -> Config:
         raise ModelError(
             f"There is not a folder {hub_id}, and its config could not be fetched from the hub: "
             f"{reason}.",
-            remedy=f"{other_sources(hub_id)} A plan needs its config.json alone.",
+            remedy=other_sources(hub_id),
         ) from error
     return _read(Path(file))
+
+
+_SIZES = ("hidden_size", "num_hidden_layers")
+
+
+def require_sizes(config: Config, name: str) -> None:
+    """Raise ModelError for sizes that are missing or no positive numbers."""
+    keys = (*_SIZES, "num_attention_heads", "vocab_size", "num_key_value_heads")
+    found = {key: config[key] for key in keys if config.get(key) is not None}
+    missing = [key for key in _SIZES if key not in found]
+    odd = [key for key, value in found.items() if not isinstance(value, int) or value < 1]
+    remedy = "Give the config.json of a base."
+    if missing:
+        raise ModelError(f"{name}: describes no model: it has no {missing[0]}.", remedy=remedy)
+    if odd:
+        raise ModelError(
+            f"{name}: describes no model: {' and '.join(odd)} must be whole numbers above 0.",
+            remedy=remedy,
+        )
+
+
+def holds_four_bit(config: Config, name: str) -> bool:
+    """Whether the files hold 4-bit codes; ModelError for weights that cannot be trained over."""
+    found = config.get("quantization_config") or {}
+    kind = found.get("quant_method")
+    if kind in (None, "mxfp4"):  # whose experts are dequantized
+        return False
+    if kind == "bitsandbytes" and found.get("load_in_4bit"):
+        return True
+    raise ModelError(
+        f"{name}: its weights are already quantized ({kind}), which is not supported.",
+        remedy="Give the 16-bit base; method qlora quantizes it to 4-bit while loading.",
+    )

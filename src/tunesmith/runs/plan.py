@@ -16,7 +16,8 @@ from tunesmith.data.rows import Conversation, texts_of
 from tunesmith.engine.config_shape import shape_of
 from tunesmith.engine.shape import ModelShape
 from tunesmith.estimate.devices import Device
-from tunesmith.estimate.plan import DevicePlan, Wish, plan_devices
+from tunesmith.estimate.fitting import Wish
+from tunesmith.estimate.plan import DevicePlan, plan_devices
 from tunesmith.models.catalog import find_entry
 from tunesmith.models.config_file import known_configs, read_base_config
 from tunesmith.runs.inputs import source_request
@@ -139,8 +140,7 @@ def wish_of(
         has_held = config.data.held is not None or config.data.held_share > 0
         kept = lengths[: max(1, round((1 - config.data.held_share) * len(lengths)))]
         train = choose_length(train, kept, has_held=has_held).settings
-        epochs = train.epochs if train.epochs not in (None, AUTO) else EARLIER_EPOCHS
-        assert not isinstance(epochs, str)
+        epochs = EARLIER_EPOCHS if train.epochs in (None, AUTO) else float(train.epochs or 0)
         tokens = round(epochs * float(kept.sum()))
     of_step = _step_tokens(train.rows_per_step, train.tokens_per_step, mean)
     if tokens is not None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.core import ranks
+from tunesmith.core.errors import TunesmithError
 from tunesmith.core.ranks import is_first
 from tunesmith.engine.model_shape import shape_of_base
 from tunesmith.estimate import machine
@@ -20,8 +21,11 @@ MIN_STEPS = 4  # whose speed corrects the next plan
 
 
 def predicted(prepared: PreparedRun, plan: Plan) -> PreparedRun:
-    """The run with its prediction, which is reported."""
-    prediction = predict(prepared, plan)
+    """The run with its prediction, which is reported; without one for a base of another shape."""
+    try:
+        prediction = predict(prepared, plan)
+    except (TunesmithError, LookupError, AttributeError, TypeError, ValueError):
+        return prepared  # an estimate ends no run: a base that brings its own code has any config
     if is_first():
         prepared.run.progress.notice("plan", prediction.text)
     return replace(prepared, prediction=prediction)
@@ -72,8 +76,8 @@ def supervised_share(prepared: PreparedRun, *, most: int = 64) -> float:
     return sum(int((row.weights > 0).sum()) for row in rows) / max(1, tokens)
 
 
-def compared(prepared: PreparedRun, state: State) -> Compared | None:
-    """The prediction beside the run's steps, reported; None before the first one.
+def compared(prepared: PreparedRun, state: State) -> dict[str, object] | None:
+    """The prediction beside the run's steps, as a document, and reported; None before the first.
 
     The next plans on this machine are corrected by the difference in time.
     """
@@ -87,4 +91,4 @@ def compared(prepared: PreparedRun, state: State) -> Compared | None:
     if seconds and prediction.step_seconds and state.step >= MIN_STEPS:
         config = prepared.run.config
         machine.learn(config.device, config.method.kind, seconds / prediction.step_seconds)
-    return found
+    return found.to_json()

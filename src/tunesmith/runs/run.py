@@ -149,7 +149,6 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
             write_evaluation(found, run.folder, inputs=inputs_of(run.folder))
         except Cancelled:
             reason = "stopped"
-    against = compared(prepared, state)
     summary = RunSummary(
         run=str(run.folder.path),
         adapter=str(saved) if saved else None,
@@ -162,8 +161,8 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
         seconds=time.perf_counter() - run.start + member.earlier_seconds,
         evaluation=found.document if found else None,
         reason=reason,
+        plan=compared(prepared, state),  # which adds to the notices
         notices=tuple(run.notices),
-        plan=against.to_json() if against else None,
         answers=found.answers if found else None,
         train_losses=found.train_losses if found else None,
         trackers=run.trackers,
