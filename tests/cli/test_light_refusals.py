@@ -30,7 +30,6 @@ CASES = {
     ("compare", "--resume", "nope"): "nope holds no comparison",
     ("search", "--data", "nope.jsonl"): "nope.jsonl: does not exist",
     ("search", "--resume", "nope"): "nope holds no search",
-    ("search", "--data", ROWS, "--over", "method.rank"): "names no values",
     ("data", "curve", "--data", "nope.jsonl"): "nope.jsonl: does not exist",
     ("data", "curve", "--resume", "nope"): "nope holds no comparison",
     ("adapters", "show", "nope"): "nope is not an adapter",

@@ -1,7 +1,7 @@
 """Which setting is tried next, and which is behind: Optuna's sampler and pruner, as pure functions.
 
 All that they know is passed in, so that a search that was killed resumes as it was
-(docs/decisions/0020-search.md).
+(docs/decisions/0021-search.md).
 """
 
 import contextlib
