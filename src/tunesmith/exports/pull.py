@@ -118,9 +118,8 @@ def _verified(place: Place, into: Path, recorded: Mapping[str, str]) -> Iterator
         if (now := sha256_of(into / name)) == then:
             yield name
         else:
-            wrong.append(
-                f"{name} has the SHA-256 {now[:SHOWN_HASH]}..., not {then[:SHOWN_HASH]}..."
-            )
+            hashes = f"{now[:SHOWN_HASH]}..., not {then[:SHOWN_HASH]}..."
+            wrong.append(f"{name} (SHA-256 {hashes})")
     if wrong:
         raise AdapterError(
             f"{place.name}: not as it was pushed: {'; '.join(wrong)}.", remedy=FETCH_AGAIN
