@@ -14,10 +14,10 @@ from tests.faulty_proxy import FAULTS, FaultyProxy
 from tunesmith.core.progress import Cancelled, Progress
 from tunesmith.data.rows import Message, ToolCall
 from tunesmith.evaluation.endpoint import (
-    EndpointRequest,
     Endpoint,
-    NoReply,
     EndpointAddress,
+    EndpointRequest,
+    NoReply,
     as_messages,
     open_endpoint,
 )
@@ -44,7 +44,9 @@ def server_at(url, **changes):
 
 
 def requests(count=20, **more):
-    return [EndpointRequest(({"role": "user", "content": f"q{i}"},), 8, **more) for i in range(count)]
+    return [
+        EndpointRequest(({"role": "user", "content": f"q{i}"},), 8, **more) for i in range(count)
+    ]
 
 
 def texts(endpoint, asked):

@@ -15,7 +15,13 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.distillation.teacher import CheckedAnswer, fault_of
 from tunesmith.evaluation.checks.check import Case
 from tunesmith.evaluation.checks.table import build_checks
-from tunesmith.evaluation.endpoint import EndpointRequest, NoReply, EndpointAddress, as_messages, open_endpoint
+from tunesmith.evaluation.endpoint import (
+    EndpointAddress,
+    EndpointRequest,
+    NoReply,
+    as_messages,
+    open_endpoint,
+)
 from tunesmith.evaluation.hosted import REPLIES
 
 TIMEOUT_SECONDS, TRIES, PARALLEL = 120.0, 8, 16  # as of a hosted arm

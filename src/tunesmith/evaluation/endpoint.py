@@ -117,7 +117,9 @@ class Endpoint:
     _gone: str | None = None
     _is_plain: bool = False  # it takes no temperature, and another name of the limit
 
-    def ask_all(self, requests: Sequence[EndpointRequest], *, phase: PhaseProgress = UNSEEN) -> None:
+    def ask_all(
+        self, requests: Sequence[EndpointRequest], *, phase: PhaseProgress = UNSEEN
+    ) -> None:
         """Send what has no reply yet, several at once; failures are kept, not raised.
 
         A reply is written to the cache when it comes, so that nothing which was replied is asked
@@ -203,7 +205,9 @@ class Endpoint:
             for name, request in missing.items():
                 group.start_soon(ask, name, request)
 
-    async def _reply(self, client: Any, name: str, request: EndpointRequest) -> EndpointReply | NoReply:
+    async def _reply(
+        self, client: Any, name: str, request: EndpointRequest
+    ) -> EndpointReply | NoReply:
         """From the endpoint, unless that is gone."""
         if self._gone is not None:
             return NoReply(f"{self._gone}; the endpoint is not asked any more")

@@ -18,11 +18,11 @@ from tunesmith.evaluation.answers import Question, Unanswered, rendered
 from tunesmith.evaluation.comparison import CheckSummary
 from tunesmith.evaluation.costs import Request
 from tunesmith.evaluation.endpoint import (
-    EndpointRequest,
     Endpoint,
-    EndpointReply,
-    NoReply,
     EndpointAddress,
+    EndpointReply,
+    EndpointRequest,
+    NoReply,
     as_messages,
     open_endpoint,
 )

@@ -14,12 +14,12 @@ from tunesmith.evaluation.checks.judge_prompts import (
     read_preference,
 )
 from tunesmith.evaluation.endpoint import (
-    EndpointRequest,
     Endpoint,
+    EndpointAddress,
     EndpointReply,
+    EndpointRequest,
     Messages,
     NoReply,
-    EndpointAddress,
     open_endpoint,
 )
 
