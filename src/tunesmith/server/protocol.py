@@ -32,7 +32,7 @@ class StreamOptions(BaseModel):
     include_obfuscation: bool = False
 
 
-class SamplingFields(BaseModel):
+class Drawing(BaseModel):
     """What all that a model writes has: which model, and how its tokens are chosen.
 
     ``top_k``, ``min_p`` and ``repetition_penalty`` are vLLM's.
@@ -79,7 +79,7 @@ class SamplingFields(BaseModel):
         return None if found == Penalties() else found
 
 
-class Generation(SamplingFields):
+class Generation(Drawing):
     """What chats and completions share."""
 
     n: int | None = Field(None, ge=1, le=MAX_CHOICES)
