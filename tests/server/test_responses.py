@@ -214,6 +214,7 @@ REFUSED = {
     "reference": ({"text": [{"type": "item_reference", "id": "x"}]}, "'item_reference'"),
     "own tool": ({"tools": [{"type": "web_search"}]}, "functions only"),
     "conversation": ({"conversation": "x"}, "`conversation` is not supported here"),
+    "stop": ({"extra_body": {"stop": "x"}}, "`stop` is not supported: it is a parameter of chats"),
     "background": ({"background": True}, "`background`"),
     "truncation": ({"truncation": "auto"}, "`truncation`"),
     "reasoning": ({"reasoning": {"effort": "low"}}, "`reasoning` is not supported here"),

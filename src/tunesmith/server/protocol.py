@@ -32,7 +32,7 @@ class StreamOptions(BaseModel):
     include_obfuscation: bool = False
 
 
-class Drawing(BaseModel):
+class Generation(BaseModel):
     """What all that a model writes has: which model, and how its tokens are chosen.
 
     ``top_k``, ``min_p`` and ``repetition_penalty`` are vLLM's.
@@ -49,6 +49,9 @@ class Drawing(BaseModel):
     repetition_penalty: float | None = Field(None, ge=0.01, le=10)
     logit_bias: dict[int, float] | None = None
     seed: int | None = None
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
+    stop: Stop = None
+    stream_options: StreamOptions | None = None
     stream: bool | None = None
     # They change no answer.
     user: str | None = None
@@ -77,14 +80,6 @@ class Drawing(BaseModel):
             bias=self.logit_bias or {},
         )
         return None if found == Penalties() else found
-
-
-class Generation(Drawing):
-    """What chats and completions share."""
-
-    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
-    stop: Stop = None
-    stream_options: StreamOptions | None = None
 
     @field_validator("echo", "suffix", check_fields=False)
     @classmethod

@@ -13,7 +13,7 @@ from tunesmith.server.protocol import (
     MAX_TOP_SCORES,
     STRICT,
     ChatRequest,
-    Drawing,
+    Generation,
     Json,
 )
 
@@ -21,13 +21,6 @@ SCORES = "message.output_text.logprobs"
 # What no answer here has, and what so can be asked for.
 NEVER_HERE = frozenset({"reasoning.encrypted_content"})
 TEXT_PARTS = ("input_text", "output_text", "text")
-
-
-class ResponseStreamOptions(BaseModel):
-    """Padding of events against eavesdroppers: taken, and never added."""
-
-    model_config = STRICT
-    include_obfuscation: bool = False
 
 
 class TextFormat(BaseModel):
@@ -55,7 +48,7 @@ class TextSettings(BaseModel):
     verbosity: Literal["medium"] | None = None
 
 
-class ResponseRequest(Drawing):
+class ResponseRequest(Generation):
     """POST /v1/responses."""
 
     input: str | list[Json] = Field(min_length=1)
@@ -68,11 +61,17 @@ class ResponseRequest(Drawing):
     parallel_tool_calls: bool | None = None
     include: list[str] | None = None
     top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_SCORES)
-    stream_options: ResponseStreamOptions | None = None
     max_tool_calls: int | None = Field(None, ge=1)  # of OpenAI's own tools, of which none is here
     # Taken where they change nothing, as some clients send them.
     background: Literal[False] | None = None
     truncation: Literal["disabled"] | None = None
+
+    @field_validator("n", "stop")
+    @classmethod
+    def _of_chats(cls, value: object) -> object:
+        if value is not None:
+            raise ValueError("is not supported: it is a parameter of chats")
+        return value
 
     @field_validator("input")
     @classmethod
@@ -128,7 +127,7 @@ class ResponseRequest(Drawing):
         messages = messages_of(items)
         if self.instructions:
             messages.insert(0, {"role": "system", "content": self.instructions})
-        shared = self.model_dump(include=set(Drawing.model_fields), exclude_none=True)
+        shared = self.model_dump(include=set(Generation.model_fields), exclude_none=True)
         schema = {"name": form.name, "schema": form.schema_}
         choice: object = self.tool_choice
         if named is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
-    from tunesmith.server.protocol import Drawing
+    from tunesmith.server.protocol import Generation
 
 EXTRA, SERVICE = "otel", "tunesmith"
 OPERATIONS = {
@@ -42,7 +42,7 @@ class RequestSpan:
     def __init__(self, span: "Span | None" = None) -> None:
         self._span, self._start = span, time.monotonic()
 
-    def begin(self, body: "Drawing", *, limit: int | None, count: int) -> None:
+    def begin(self, body: "Generation", *, limit: int | None, count: int) -> None:
         """A model is asked, which is known."""
         if self._span is None:
             return
