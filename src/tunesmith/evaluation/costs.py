@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tunesmith.config.endpoint import TokenPrices
 from tunesmith.config.evaluate import PriceSettings
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.engine.forward import Engine
@@ -31,7 +32,7 @@ class Request:
     seconds: float | None = None
     quartiles: tuple[float, float] | None = None
 
-    def cost(self, prices: PriceSettings) -> float | None:
+    def cost(self, prices: TokenPrices) -> float | None:
         """Of a million such requests; None without prices."""
         if prices.prompt is None or prices.completion is None:
             return None

@@ -95,7 +95,7 @@ def known_evaluation(
 
 
 # What the comparison with an earlier run needs no answer to.
-ASKED_ONLY = {
+ASKED_ONLY: dict[str, object] = {
     **dict.fromkeys(("forgetting", "consistency", "knowledge", "baseline_prompt")),
     "num_fewshot": 0,
     "timed_rows": 0,

@@ -107,7 +107,7 @@ def _part(evaluation: object, name: str) -> Mapping[str, Any]:
 def _score(evaluation: object, arm: str) -> dict[str, object]:
     """Score and interval of an arm under the first check, which decides."""
     checks = _part(evaluation, "arms").get(arm, {}).get("checks", {})
-    first = next(iter(checks.values()), {})
+    first: Mapping[str, object] = next(iter(checks.values()), {})
     return {key: first.get(key) for key in ("score", "low", "high")}
 
 
