@@ -23,7 +23,7 @@ from tunesmith.core.numbers import bytes_text, pluralize
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.exports.pull import Pulled
+    from tunesmith.exports.pull import PulledAdapter
     from tunesmith.exports.push import PushPlan
 
 
@@ -131,10 +131,10 @@ def push_adapter(  # noqa: PLR0913  # one keyword for each setting
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled(Outcome):
+class AdapterPull(Outcome):
     """An adapter that was fetched."""
 
-    found: "Pulled"
+    found: "PulledAdapter"
 
     @property
     def folder(self) -> Path:
@@ -159,7 +159,7 @@ def pull_adapter(
     out: str | Path | None = None,
     on_event: OnEvent | None = None,
     progress: bool | None = None,
-) -> Pulled:
+) -> AdapterPull:
     """Fetch an adapter that was pushed, and verify the SHA-256 of each of its files.
 
     ``repo`` as for ``push_adapter``. ``out``: a new folder; None: one in the cache. Raises
@@ -172,4 +172,4 @@ def pull_adapter(
 
     with working(on_event=on_event, progress=progress) as work:
         place = None if out is None else Path(out)
-        return Pulled(pull(place_named(repo), place, progress=work.progress))
+        return AdapterPull(pull(place_named(repo), place, progress=work.progress))
