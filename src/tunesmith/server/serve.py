@@ -142,8 +142,8 @@ def serve(  # noqa: PLR0913  # one keyword for each setting
     Those in ``adapter_folder`` can be asked for by their folders' names, and are loaded then.
     ``rag`` is a store of documents: each model answers from it by its name with `+rag` after it.
     ``api_keys`` is a file of lines NAME:SHA256; keys are also read from TUNESMITH_API_KEYS, and any
-    ``host`` but this machine's own needs some. ``port`` 0: a free one. Raises
-    UsageError for a port that is taken or a host without keys, and what `load` raises.
+    ``host`` but this machine's own needs some. ``port`` 0: a free one. Raises UsageError for a port
+    that is taken or a host without keys, and what `load` raises.
 
     >>> with ts.serve("smollm2-135m-instruct", port=0) as server:  # doctest: +SKIP
     ...     print(server.url, server.models)
