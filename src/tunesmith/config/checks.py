@@ -18,7 +18,7 @@ from tunesmith.config.checks_reference import (
     StepsSettings,
     Texts,
 )
-from tunesmith.config.endpoint import EndpointSettings, check_address
+from tunesmith.config.endpoint import DEFAULT_KEY, KEY_TEXT, check_address, check_key
 from tunesmith.config.settings import Settings
 
 SAME_CASE = "`Yes` counts as `yes`"
@@ -231,7 +231,7 @@ class StyleSettings(Settings):
     name: CheckName = None
 
 
-class JudgeSettings(EndpointSettings):
+class JudgeSettings(Settings):
     """A model behind an OpenAI-compatible endpoint grades the answer by a rubric."""
 
     kind: Literal["judge"] = "judge"
@@ -244,8 +244,13 @@ class JudgeSettings(EndpointSettings):
         "round: 1 better, 0.5 as good, 0 worse",
     )
     base_url: str | None = Field(None, description="its endpoint; null: OpenAI's")
+    key: str | None = Field(DEFAULT_KEY, description=KEY_TEXT)
+    timeout_seconds: float = Field(60.0, gt=0, allow_inf_nan=False, description="longest wait")
+    tries: int = Field(3, ge=1, description="times that a request is sent before it has failed")
+    parallel: int = Field(4, ge=1, description="requests at once")
     max_tokens: int = Field(1024, ge=1, description="longest reply of the judge")
 
+    _key_is_a_name = field_validator("key")(check_key)
     _base_url_is_an_address = field_validator("base_url")(check_address)
 
 

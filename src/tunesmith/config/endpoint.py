@@ -39,18 +39,6 @@ def _secret(message: str) -> PydanticCustomError:
     return PydanticCustomError(SECRET, "{message}", {"message": message})
 
 
-class EndpointSettings(Settings):
-    """How a model behind an endpoint is asked."""
-
-    model: str = Field(min_length=1, description="the model, as its endpoint calls it")
-    key: str | None = Field(DEFAULT_KEY, description=KEY_TEXT)
-    timeout_seconds: float = Field(60.0, gt=0, allow_inf_nan=False, description="longest wait")
-    tries: int = Field(3, ge=1, description="times that a request is sent before it has failed")
-    parallel: int = Field(4, ge=1, description="requests at once")
-
-    _key_is_a_name = field_validator("key")(check_key)
-
-
 class TokenPrices(Settings):
     """What tokens cost, in any one currency; null: not known."""
 
@@ -64,9 +52,11 @@ class TokenPrices(Settings):
         return self
 
 
-class HostedSettings(EndpointSettings):
+class HostedSettings(Settings):
     """A hosted model that answers the held-out questions as a further arm."""
 
+    model: str = Field(min_length=1, description="the model, as its endpoint calls it")
+    key: str | None = Field(DEFAULT_KEY, description=KEY_TEXT)
     endpoint: str = Field(description="its address, as in https://api.openai.com/v1")
     instructed: bool = Field(
         False, description="whether evaluate.baseline_prompt precedes each question"
@@ -81,4 +71,5 @@ class HostedSettings(EndpointSettings):
     tries: int = Field(8, ge=1, description="times that a request is sent before it has failed")
     parallel: int = Field(16, ge=1, description="requests at once")
 
+    _key_is_a_name = field_validator("key")(check_key)
     _endpoint_is_an_address = field_validator("endpoint")(check_address)

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from tunesmith.config.checks import DEFAULT_EMBEDDER, CheckSettings
-from tunesmith.config.endpoint import HostedSettings, TokenPrices
+from tunesmith.config.endpoint import HostedSettings
 from tunesmith.config.settings import Settings, TogetherError
 
 
@@ -87,13 +87,17 @@ NEED_CHECKS = (
 )
 
 
-class PriceSettings(TokenPrices):
+class PriceSettings(Settings):
     """What requests and training cost, in any one currency; null: not known."""
 
+    prompt: float | None = Field(None, ge=0, description="of a million prompt tokens")
+    completion: float | None = Field(None, ge=0, description="of a million tokens of answers")
     training_hour: float | None = Field(None, ge=0, description="of an hour of training")
 
     @model_validator(mode="after")
-    def _an_hour_is_repaid_by_requests(self) -> "PriceSettings":
+    def _a_request_has_both(self) -> "PriceSettings":
+        if (self.prompt is None) != (self.completion is None):
+            raise ValueError("a request costs by prompt and completion: give both")
         if self.training_hour is not None and self.prompt is None:
             raise ValueError("training_hour has no effect without prompt and completion")
         return self

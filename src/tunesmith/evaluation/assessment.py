@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from tunesmith.config import RunConfig
-from tunesmith.config.endpoint import TokenPrices
+from tunesmith.config.evaluate import PriceSettings
 from tunesmith.evaluation.answering import CachedAnswer
 from tunesmith.evaluation.answers import Answers, Question, score
 from tunesmith.evaluation.arms import Arm, BaseArms
@@ -68,7 +68,7 @@ class AskedArms:
             cut={**cut, **{name: each.cut for name, each in whole.items()}},
         )
 
-    def beside(self, summary: Summary, prices: TokenPrices) -> tuple[HostedComparison, ...]:
+    def beside(self, summary: Summary, prices: PriceSettings) -> tuple[HostedComparison, ...]:
         """How far the tuned arm is from each hosted model by the check that decides."""
         if TUNED not in self.arms:
             return ()

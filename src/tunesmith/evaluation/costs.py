@@ -32,7 +32,7 @@ class Request:
     seconds: float | None = None
     quartiles: tuple[float, float] | None = None
 
-    def cost(self, prices: TokenPrices) -> float | None:
+    def cost(self, prices: TokenPrices | PriceSettings) -> float | None:
         """Of a million such requests; None without prices."""
         if prices.prompt is None or prices.completion is None:
             return None

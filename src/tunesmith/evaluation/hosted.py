@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tunesmith.config import EvaluateSettings
 from tunesmith.config.endpoint import HostedSettings, TokenPrices
+from tunesmith.config.evaluate import PriceSettings
 from tunesmith.core.errors import ConfigError, TunesmithError
 from tunesmith.core.numbers import money, pluralize, points
 from tunesmith.core.phrases import Phrases
@@ -82,7 +83,7 @@ class HostedArm:
 
     name: str
     settings: HostedSettings
-    prices: TokenPrices
+    prices: TokenPrices | PriceSettings
     endpoint: Endpoint
     questions: tuple[Question, ...]
     requests: tuple[EndpointRequest, ...]
