@@ -39,8 +39,13 @@ class PushSettings:
 class Place(Protocol):
     """A place by its name; ``kind`` is `hub`, `folder` or `storage`."""
 
-    kind: str
-    name: str
+    @property
+    def kind(self) -> str:
+        """`hub`, `folder` or `storage`."""
+
+    @property
+    def name(self) -> str:
+        """As it was given."""
 
     def push(self, contents: Contents, settings: PushSettings) -> str:
         """Put all files there; where they can be seen comes back. StorageError where it fails."""

@@ -191,8 +191,10 @@ def _record(folder: Path, contents: Contents) -> bytes:
     """
     recorded: dict[str, dict[str, str]] = {"files": {}, NOTE_HASHES: {}}
     for name, content in sorted(contents.items()):
-        is_bytes = isinstance(content, bytes)
-        digest = hashlib.sha256(content).hexdigest() if is_bytes else sha256_of(content)
+        if isinstance(content, bytes):
+            digest = hashlib.sha256(content).hexdigest()
+        else:
+            digest = sha256_of(content)
         recorded[NOTE_HASHES if is_note(name) else "files"][name] = digest
     own = {**read_own(folder), **recorded}
     return (json.dumps(own, indent=2, ensure_ascii=False) + "\n").encode()
