@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed(Outcome):
+class AdapterPushed(Outcome):
     """What went to a place, or would go; ``url`` None: nothing did."""
 
     plan: "PushPlan"
@@ -94,7 +94,7 @@ def push_adapter(  # noqa: PLR0913  # one keyword for each setting
     root: str | Path = "runs",
     on_event: OnEvent | None = None,
     progress: bool | None = None,
-) -> Pushed:
+) -> AdapterPushed:
     """Put a run's adapter (of `full` its model), its card and its report where others find them.
 
     ``repo``: OWNER/NAME of the Hugging Face hub, a folder, or a URL such as s3://bucket/name.
@@ -127,11 +127,11 @@ def push_adapter(  # noqa: PLR0913  # one keyword for each setting
         plan = plan_push(
             folder, run, place_named(repo), settings=settings, allow=allow, report=report
         )
-        return Pushed(plan, None if dry_run else push(plan))
+        return AdapterPushed(plan, None if dry_run else push(plan))
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterPull(Outcome):
+class AdapterPulled(Outcome):
     """An adapter that was fetched."""
 
     found: "PulledAdapter"
@@ -159,7 +159,7 @@ def pull_adapter(
     out: str | Path | None = None,
     on_event: OnEvent | None = None,
     progress: bool | None = None,
-) -> AdapterPull:
+) -> AdapterPulled:
     """Fetch an adapter that was pushed, and verify the SHA-256 of each of its files.
 
     ``repo`` as for ``push_adapter``. ``out``: a new folder; None: one in the cache. Raises
@@ -172,4 +172,4 @@ def pull_adapter(
 
     with working(on_event=on_event, progress=progress) as work:
         place = None if out is None else Path(out)
-        return AdapterPull(pull(place_named(repo), place, progress=work.progress))
+        return AdapterPulled(pull(place_named(repo), place, progress=work.progress))

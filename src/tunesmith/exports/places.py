@@ -41,7 +41,7 @@ class Place(Protocol):
 
     @property
     def kind(self) -> str:
-        """One of the three."""
+        """`hub`, `folder` or `storage`."""
 
     @property
     def name(self) -> str:

@@ -270,7 +270,7 @@ def _remarks(records: Records | None, card: str, *, page: str | None) -> Iterato
     if answer is None:
         yield PushFinding("verdict", "it was not evaluated: the card says so")
     elif answer != "yes":
-        said = {"no": "it did not work"}.get(str(answer), "whether it works is unclear")
+        said = {"no": "it did not work"}.get(str(answer), "whether it works is not clear")
         yield PushFinding("verdict", f"by its evaluation, {said}")
     licences = records.environment.get("licences") or {}
     if unstated := [Path(path).name for path, licence in licences.items() if not licence]:
