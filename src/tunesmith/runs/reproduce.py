@@ -238,8 +238,9 @@ def _lock_now(config: RunConfig, then: Mapping[str, Any], progress: Progress) ->
 
 def _named_as(old: object, new: object) -> object:
     """The hashes of a folder's files, under the names that they had, where there are as many."""
-    both = isinstance(old, Mapping) and isinstance(new, Mapping) and len(old) == len(new)
-    return dict(zip(old, new.values(), strict=True)) if both else new
+    if isinstance(old, Mapping) and isinstance(new, Mapping) and len(old) == len(new):
+        return dict(zip(old, new.values(), strict=True))
+    return new
 
 
 def _notes(folder: RunFolder, then: Mapping[str, Any]) -> Iterator[str]:
