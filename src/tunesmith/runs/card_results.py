@@ -79,7 +79,7 @@ def _not_for(records: Records, languages: Sequence[str]) -> Iterator[str]:
     answer = (evaluation.get("verdict") or {}).get("answer")
     if answer != "yes":
         why = {"no": "it did not work", "cannot-tell": "whether it works is not clear"}
-        reason = why.get(answer, "whether it works was not measured")
+        reason = why.get(str(answer), "whether it works was not measured")
         yield f"Its own purpose, before a further evaluation: {reason}."
     yield "Requests of another kind than the rows that it was trained on."
     spoken = ", ".join(languages)
