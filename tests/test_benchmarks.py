@@ -48,6 +48,9 @@ OWN_STEPS = {
     "sides/one_step.py": "speed of steps of one size",
     "sides/together_side.py": "speed of steps of one size",
     "sides/tunesmith_side.py": "speed of steps of one size",
+    "search.py": "rates are what is searched",
+    "rank_speed.py": "speed of steps of one size",
+    "plan_accuracy.py": "memory and time of steps of each size",
     "equal_losses.py": "the peers' steps, to compare losses",
 }
 BELOW_THE_API = {"train_run", "compare_runs", "resume_run"}

@@ -51,6 +51,7 @@ ENGLISH = {
     "cli.main": "names of commands",
     "cli.rag": "help, which is English",
     "config.checks": "help, which is English",
+    "config.endpoint": "help, which is English",
     "setup.doctor": "a field of /proc",
     "runs.lock": "a field of /proc",
 }
