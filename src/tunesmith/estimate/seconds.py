@@ -13,10 +13,10 @@ from tunesmith.estimate.devices import Device
 from tunesmith.estimate.memory import AHEAD, CODE, MASTER, STATE_BYTES, Setup, attention_pairs
 from tunesmith.methods.sizes import TrainedSize, layer_groups
 
-REACHED = 0.45  # of a datasheet's rate, by large products of training on an A100 (docs/plan.md)
+REACHED = 0.45  # of a datasheet's rate: assumed, as no card was measured (docs/plan.md)
 # Numbers that are read or written in all passes over activations of a layer, forward and backward,
 # by number of the stream (D), of a gated unit (F) and of the scores of attention: counted in
-# `engine/fused.py`, `engine/attention.py`, and fitted to measured steps (docs/plan.md).
+# `engine/fused.py` and `engine/attention.py`.
 NORM_PASSES, UNIT_PASSES, SCORE_PASSES, HEAD_PASSES = 14.0, 7.0, 5.0, 7.0
 OPERATIONS = 200  # started for each layer and micro-batch, forward and backward (docs/gpu.md)
 OPTIMIZER_BYTES = 20  # read and written of a trained weight beside its state: value, gradient

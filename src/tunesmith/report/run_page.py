@@ -99,7 +99,9 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         groups=[
             (key, groups[key]) for key in ("worse", "fails", "better", "passes") if groups[key]
         ],
-        commands="\n".join(_commands(records)),
+        commands="\n".join(
+            f"{command}  # {words.phrase(f'repeat.{what}')}" for what, command in _commands(records)
+        ),
         notices=[localized(notice, language) for notice in records.notices],
         config=records.config_text,
         environment=json.dumps(records.environment, indent=2, ensure_ascii=False),
@@ -189,15 +191,15 @@ def _facts(records: Records, words: Phrases) -> Iterator[tuple[str, str]]:
         yield words.phrase("fact.trained"), f"{planned['trainable_parameters']:,}"
 
 
-def _commands(records: Records) -> Iterator[str]:
-    """What can be typed next: chat with it, evaluate it again, train it again."""
+def _commands(records: Records) -> Iterator[tuple[str, str]]:
+    """What can be typed next, and what it is for: chat, export, evaluate again, train again."""
     run = shlex.quote(str(records.path))
     if records.summary.get("adapter"):
-        yield f"tunesmith chat {run}"
+        yield "chat", f"tunesmith chat {run}"
         kind = (records.config.get("method") or {}).get("kind")
         if (method := table.row(kind)) is not None and method.exports:
             to = method.exports[0]  # for whom it is written where nothing is known
             out = shlex.quote(f"{records.path.resolve().name}-{to}")
-            yield f"tunesmith adapters export {run} --to {to} --out {out}"
-    yield f"tunesmith evaluate {run}"
-    yield f"tunesmith train {run}/config.yaml --out NEW_FOLDER"
+            yield "export", f"tunesmith adapters export {run} --to {to} --out {out}"
+    yield "evaluate", f"tunesmith evaluate {run}"
+    yield "train", f"tunesmith train {run}/config.yaml --out NEW_FOLDER"
