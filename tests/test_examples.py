@@ -23,7 +23,7 @@ from tunesmith.runs.run import train_run
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 POLITE = EXAMPLES / "polite_ko"
-OTHERS = {"ci", "scale"}  # folders whose files are of other programs
+OTHERS = {"ci", "deploy", "scale"}  # folders whose files are of other programs
 CONFIGS = sorted(x for x in EXAMPLES.rglob("*.yaml") if x.parent.name not in OTHERS)
 FINAL_BIEUP = 17  # of a syllable block: (code - 0xAC00) % 28
 

@@ -177,8 +177,8 @@ def test_flags_that_cannot_be_are_refused(words, flags, status, says, tmp_path, 
     assert not (tmp_path / "rows.jsonl").exists()
 
 
-@pytest.mark.parametrize("missing", ["--prompt", "--inputs", "--out"])
-def test_the_three_files_must_be_named(words, missing, tunesmith):
+@pytest.mark.parametrize("missing", ["--inputs", "--out"])
+def test_what_is_asked_and_where_it_goes_must_be_named(words, missing, tunesmith):
     at = words.index(missing)
     ended = tunesmith(*words[:at], *words[at + 2 :])
     assert ended.status == 2

@@ -18,10 +18,11 @@ def test_the_commands_are_the_documented_ones():
     assert {" ".join(words) for words in COMMANDS} == {
         *("demo", "doctor", "methods", "model list", "model pull", "init", "data check"),
         *("data show", "data split", "data distill", "data curve", "train", "compare", "chat"),
-        *("evaluate", "report", "serve"),
+        *("evaluate", "report", "serve", "plan", "search", "reproduce"),
         *("runs list", "runs show", "adapters list", "adapters show"),
         *("rag index", "rag ask", "rag dataset", "rag evaluate"),
         *("adapters verify", "adapters conflicts", "adapters merge", "adapters export"),
+        *("adapters push", "adapters pull"),
     }
 
 

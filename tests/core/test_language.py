@@ -152,6 +152,7 @@ WORD = re.compile(r"[A-Za-z0-9.'-]+")
 # Messages of the libraries that read the command line, JSON and YAML, and of the system.
 OF_OTHERS = ("No such ", "Missing ", "Expecting ", "Unterminated ", "Invalid ", "Read-only ")
 OF_OTHERS += (
+    *("Polite endings ", "Thirty intents "),  # of methods/choice.yaml
     "'{value}' is ",
     "Option '{name}' ",
     "Got unexpected ",

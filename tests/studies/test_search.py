@@ -178,7 +178,7 @@ def died(folder, out, is_time):
     return os.waitpid(child, 0)[1] == signal.SIGKILL
 
 
-@pytest.mark.parametrize("steps", [5, 31, 44])
+@pytest.mark.parametrize("steps", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (31, 44))])
 def test_a_search_that_was_killed_resumes_as_the_unbroken_one(searched, tmp_path, steps):
     folder, whole, _ = searched
 

@@ -10,7 +10,7 @@ from tunesmith.api.settings import config_of, is_named, nested, plain
 from tunesmith.api.show import Document, Outcome, line, paragraph, print_facts, print_table
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import UsageError
-from tunesmith.core.numbers import bytes_text, count_text, duration, milliseconds
+from tunesmith.core.numbers import bytes_text, count_text, duration, milliseconds, pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,13 +88,15 @@ class Plan(Outcome):
 
 def _asked(found: "RunPlan") -> Iterator[str]:
     wish = found.wish
-    what = f"documents of up to {wish.document:,} tokens, {wish.tokens_per_step:,} tokens a step"
+    document, step = pluralize(wish.document, "token"), pluralize(wish.tokens_per_step, "token")
+    what = f"documents of up to {document}, {step} a step"
     if found.rows is not None:
         rows = found.rows
-        yield f"{rows.rows:,} rows, about {rows.tokens:,} tokens ({rows.source})"
+        tokens = pluralize(rows.tokens, "token")
+        yield f"{pluralize(rows.rows, 'row')}, about {tokens} ({rows.source})"
         yield what
         if wish.tokens:
-            yield f"about {wish.tokens:,} tokens in all passes"
+            yield f"about {pluralize(wish.tokens, 'token')} in all passes"
     else:
         yield what
         yield "without rows there is no time of a whole run"

@@ -83,7 +83,10 @@ def join(
 
     ``known`` is what was found at the call before: it is used again while it holds them and is at
     most twice as wide. A term that is not finite stays by itself: it would reach the others' rows.
+    On a processor alone: an accelerator would have to be waited for to know that.
     """
+    if x.device.type != "cpu":
+        return None
     present = {
         name: term
         for name in stream.adapter_rows

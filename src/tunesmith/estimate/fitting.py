@@ -58,8 +58,8 @@ class Fitting:
         limit = self.shape.context
         if limit and self.wish.document > limit:
             return (
-                f"A document of {self.wish.document:,} tokens is longer than the base's context of "
-                f"{limit:,}."
+                f"A document of {pluralize(self.wish.document, 'token')} is longer than the base's "
+                f"context of {limit:,}."
             )
         return ""
 
@@ -131,7 +131,7 @@ class Fitting:
         if memory.total <= self.device.usable:
             again = "" if setup.recompute == "none" else f", recompute {setup.recompute}"
             shared = f", sharded over {setup.ranks} ranks" if setup.shard else ""
-            return f"micro-batches of {setup.tokens:,} tokens{again}{shared}"
+            return f"micro-batches of {pluralize(setup.tokens, 'token')}{again}{shared}"
         part = max(("weights", "gradients", "optimizer", "activations"), key=memory.to_json().get)  # type: ignore[arg-type]
         return (
             f"takes {bytes_text(memory.total)} at the least, {free} are usable; "

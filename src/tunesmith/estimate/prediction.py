@@ -18,14 +18,10 @@ class Prediction:
 
     @property
     def text(self) -> str:
-        """`predicted 2.1 GB (weights 0.3 GB, activations 1.4 GB, ...), 3.2 s a step`."""
-        largest = sorted(self.parts.items(), key=lambda part: -part[1])[:3]
-        of_it = ", ".join(f"{name} {bytes_text(count)}" for name, count in largest if count)
+        """`predicted 2.1 GB, 3.20 s a step`; its parts are in the run's document."""
         if self.step_seconds is None:
-            return f"predicted {bytes_text(self.peak_bytes)} ({of_it})"
-        return (
-            f"predicted {bytes_text(self.peak_bytes)} ({of_it}), {self.step_seconds:.2f} s a step"
-        )
+            return f"predicted {bytes_text(self.peak_bytes)}"
+        return f"predicted {bytes_text(self.peak_bytes)}, {self.step_seconds:.2f} s a step"
 
 
 @dataclass(frozen=True, slots=True)
