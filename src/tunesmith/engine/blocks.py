@@ -258,9 +258,13 @@ class KeyValueCache:
     def clean_(self, slot: int) -> None:
         """Zero a slot that is not all numbers, before another text takes it.
 
-        What one layer made of something that is no number, the last layer has too.
+        What one layer made of something that is no number, the last layer has too. On an
+        accelerator any slot is zeroed, as knowing would take longer.
         """
-        if not all(bool(tensor[slot].isfinite().all()) for tensor in self._own[-2:]):
+        is_known = self._own[0].device.type == "cpu"
+        if not is_known or not all(
+            bool(tensor[slot].isfinite().all()) for tensor in self._own[-2:]
+        ):
             for tensor in self._own:
                 tensor[slot].zero_()
 

@@ -157,7 +157,7 @@ class Fitting:
         if (rank := self._fitting_rank()) is not None:
             yield f"method.rank {rank}"
         if (longest := self.longest_context()) and longest < wish.document:
-            yield f"documents of at most {longest:,} tokens (data.max_tokens)"
+            yield f"documents of at most {pluralize(longest, 'token')} (data.max_tokens)"
         if (ranks := self._fitting_ranks()) is not None:
             yield f"{pluralize(ranks, 'rank')}, the base sharded over them (--ranks {ranks})"
 

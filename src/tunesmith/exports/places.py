@@ -146,7 +146,7 @@ class StoragePlace:
             there = sizes_below(system, path)
             if there and not (settings.replace and {FILE, *CONFIGS} & there.keys()):
                 raise StorageError(
-                    f"{self.name} holds files already.",
+                    f"{self.name}: files are there already.",
                     remedy="--replace puts an adapter in place of an earlier one; or name another "
                     "place.",
                     code="exists",

@@ -277,6 +277,8 @@ def _remarks(records: Records | None, card: str, *, page: str | None) -> Iterato
         yield PushFinding("licence", f"no licence is stated for {', '.join(unstated)}")
     if page is not None and records.answers:
         rows = pluralize(len(records.answers), "held-out row")
-        yield PushFinding("rows", f"{REPORT} shows {rows} with answers; --no-report leaves it out")
+        yield PushFinding(
+            "rows", f"{REPORT} shows {rows} and their answers; --no-report leaves it out"
+        )
     if "base_model:" not in card:
         yield PushFinding("base", "its base has no hub id: others need the same base from you")

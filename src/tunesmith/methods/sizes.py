@@ -19,6 +19,7 @@ from tunesmith.config.methods import (
     VirtualTokenSettings,
 )
 from tunesmith.core.errors import ConfigError
+from tunesmith.core.numbers import pluralize
 from tunesmith.engine.shape import DecoderShape, LinearShape, ModelShape
 from tunesmith.methods.targets import matches, targeted, targeted_parameters
 
@@ -158,7 +159,7 @@ def _(settings: PTuningSettings, shape: ModelShape) -> TrainedSize:
     if recurrent := sum(layer.state > 0 for layer in shape.layers):
         raise ConfigError(
             "A prefix has keys and values for every layer, and this base has a recurrent state "
-            f"instead in {recurrent} of {len(shape.layers)} layers.",
+            f"instead in {recurrent} of {pluralize(len(shape.layers), 'layer')}.",
             remedy="Use method lora, or prompt, whose virtual tokens pass through every layer.",
         )
     count = virtual_tokens(settings)

@@ -157,7 +157,7 @@ def _of_rows(situation: Situation) -> Iterator[tuple[str, str]]:
     if situation.rows < MIN_ROWS:
         yield "few_rows", f"{counted}, {MIN_ROWS} are the fewest of any method"
     if situation.tokens_per_row >= sizes["long_documents"]:
-        yield "long_documents", f"{situation.tokens_per_row:,.0f} tokens a row"
+        yield "long_documents", f"{pluralize(round(situation.tokens_per_row), 'token')} a row"
     if situation.rows >= sizes["enough_rows_for_full"]:
         yield "rows_for_full", counted
 

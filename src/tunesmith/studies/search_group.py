@@ -137,8 +137,8 @@ class SearchGroup:
         if fits < least:
             needed = math.ceil((least * SHARE * whole + used + scoring) / 60)
             raise ConfigError(
-                f"A search of {state.minutes:g} minutes has room for {max(0, fits)} settings: a "
-                f"whole run takes {duration(whole)}, its evaluation {duration(scoring)}.",
+                f"A search of {duration(60 * state.minutes)} has room for "
+                f"{pluralize(max(0, fits), 'setting')}: a whole run takes {duration(whole)}, its evaluation {duration(scoring)}.",
                 remedy=f"Give it --minutes {needed} or more, or shorter runs, such as "
                 "--train.epochs 1.",
             )
@@ -147,9 +147,9 @@ class SearchGroup:
         stops = ", ".join(f"{state.every * rung:,}" for rung in RUNGS)
         self.progress.notice(
             "search",
-            f"{pluralize(state.count, 'setting')} fit in {state.minutes:g} minutes: a whole run of "
+            f"{pluralize(state.count, 'setting')} fit in {duration(60 * state.minutes)}: a whole run of "
             f"{pluralize(state.steps, 'step')} takes {duration(whole)}; the worse half stops after "
-            f"{stops} steps",
+            f"step {stops}",
         )
 
     def _fix_micro_batches(self, member: Member) -> None:
