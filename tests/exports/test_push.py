@@ -218,7 +218,7 @@ def test_storage_has_it_complete_or_not_at_all(run, tmp_path, monkeypatch):
     system.store.clear()
     url = "memory://bucket/adapters/one"
     system.pipe("/bucket/adapters/one/other.txt", b"mine")
-    with pytest.raises(StorageError, match="holds files already"):
+    with pytest.raises(StorageError, match="files are there already"):
         push(run, url, replace=True)
     system.rm("/bucket/adapters/one/other.txt")
     real, left = type(system).put_file, [1]

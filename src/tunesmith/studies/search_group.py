@@ -138,7 +138,8 @@ class SearchGroup:
             needed = math.ceil((least * SHARE * whole + used + scoring) / 60)
             raise ConfigError(
                 f"A search of {duration(60 * state.minutes)} has room for "
-                f"{pluralize(max(0, fits), 'setting')}: a whole run takes {duration(whole)}, its evaluation {duration(scoring)}.",
+                f"{pluralize(max(0, fits), 'setting')}: a whole run takes {duration(whole)}, its "
+                f"evaluation {duration(scoring)}.",
                 remedy=f"Give it --minutes {needed} or more, or shorter runs, such as "
                 "--train.epochs 1.",
             )
@@ -147,8 +148,9 @@ class SearchGroup:
         stops = ", ".join(f"{state.every * rung:,}" for rung in RUNGS)
         self.progress.notice(
             "search",
-            f"{pluralize(state.count, 'setting')} fit in {duration(60 * state.minutes)}: a whole run of "
-            f"{pluralize(state.steps, 'step')} takes {duration(whole)}; the worse half stops after "
+            f"{pluralize(state.count, 'setting')} fit in {duration(60 * state.minutes)}: a whole "
+            f"run of {pluralize(state.steps, 'step')} takes {duration(whole)}; the worse half stops "
+            "after "
             f"step {stops}",
         )
 
