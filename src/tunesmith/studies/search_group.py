@@ -149,9 +149,8 @@ class SearchGroup:
         self.progress.notice(
             "search",
             f"{pluralize(state.count, 'setting')} fit in {duration(60 * state.minutes)}: a whole "
-            f"run of {pluralize(state.steps, 'step')} takes {duration(whole)}; the worse half stops "
-            "after "
-            f"step {stops}",
+            f"run of {pluralize(state.steps, 'step')} takes {duration(whole)}; the worse half "
+            f"stops after step {stops}",
         )
 
     def _fix_micro_batches(self, member: Member) -> None:
