@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import httpx2 as httpx
 import pytest
@@ -83,12 +84,14 @@ def test_it_is_behind_the_same_keys_and_limits(serving, tmp_path):
     form = {**headers, "Content-Type": "text/plain"}
     found = httpx.post(f"{guarded.url}/mcp", content=json.dumps(body), headers=form)
     assert found.status_code == 415
-    other = client_of(guarded, "secret-a")
+    other, scheduler = client_of(guarded, "secret-a"), scheduler_of(guarded)
+    advance = scheduler.advance
+    scheduler.advance = lambda: time.sleep(0.02) or advance()
     asked = [{"role": "user", "content": "hello"}]
     stream = other.chat.completions.create(
         model="base", messages=asked, max_tokens=200, stream=True, temperature=1, seed=1
     )
-    until(lambda: scheduler_of(guarded).running)
+    until(lambda: scheduler.running)
     found = ask(guarded, "ask_model", key="secret-a", message="hello")
     assert found.is_error
     assert "1 request here already" in found.content[0].text
