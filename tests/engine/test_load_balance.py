@@ -98,8 +98,8 @@ def test_training_with_it_uses_experts_more_evenly(tmp_path):
 def test_it_is_refused_where_it_would_change_nothing(tmp_path):
     job = tiny_job(tmp_path, load_balance=0.1)
     with pytest.raises(ConfigError, match="no mixture of experts"):
-        require_trained_routers(job)
+        require_trained_routers(job.settings, job.engine, job.adapter)
     job = tiny_job(tmp_path, family="olmoe", load_balance=0.1)
     with pytest.raises(ConfigError, match="router is frozen") as refused:
-        require_trained_routers(job)
+        require_trained_routers(job.settings, job.engine, job.adapter)
     assert "[gate.weight]" in refused.value.remedy

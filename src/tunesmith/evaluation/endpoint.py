@@ -60,7 +60,7 @@ class EndpointAddress:
 
 @dataclass(frozen=True, slots=True)
 class EndpointRequest:
-    """What is asked; ``draw`` tells apart requests that are drawn at a temperature."""
+    """What is asked; ``draw`` distinguishes requests that are drawn at a temperature."""
 
     messages: Messages
     max_tokens: int

@@ -100,6 +100,7 @@ def prepare(
     for note in loaded.base.notes:
         progress.notice("base", note)
     adapter = result.attach(loaded, config, name=name)
+    require_trained_routers(config.train, loaded.engine, adapter)
     for code, text in result.notes_on_start(config, loaded, adapter):
         progress.notice(code, text)
     progress.phase("reading the data")
@@ -134,7 +135,6 @@ def prepare(
         keep_plan=run.folder.write_plan,
         retention=retention_of(run, base, rows, evaluator.probing),
     )
-    require_trained_routers(job)
     return PreparedRun(run, loaded, evaluator, job)
 
 

@@ -181,7 +181,7 @@ class Pieces:
         raise NotImplementedError
 
     def failure(self, error: TunesmithError) -> Document:
-        """What tells of an error in the middle; the status was sent before."""
+        """What reports an error in the middle; the status was sent before."""
         return document_of(error)
 
     def write(self, document: Document) -> str:

@@ -193,16 +193,16 @@ class Round:
         return sum(map(self.member.job.length, self.rows))
 
 
-def require_trained_routers(job: Job) -> None:
+def require_trained_routers(settings: TrainSettings, engine: Engine, adapter: Adapter) -> None:
     """Raise ConfigError where a load-balance loss would change nothing."""
-    if not job.settings.load_balance:
+    if not settings.load_balance:
         return
-    routers, name = job.engine.routers, job.adapter.name
+    routers, name = engine.routers, adapter.name
     if not routers:
         raise ConfigError(
             "train.load_balance: this base has no mixture of experts.", remedy="Leave it at 0."
         )
-    if job.adapter.frozen_base and not any(name in seam.terms for seam in routers.values()):
+    if adapter.frozen_base and not any(name in seam.terms for seam in routers.values()):
         ending = ".".join(next(iter(routers)).rsplit(".", 2)[-2:])
         raise ConfigError(
             "train.load_balance: the router is frozen, so that it would change nothing.",
