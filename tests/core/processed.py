@@ -12,6 +12,12 @@ def doubled(by=2):
         if item == "die":
             os.write(2, b"these are its last words\n")
             os._exit(3)
+        if item == "say":
+            os.write(2, b"words of another process\n")
+            time.sleep(0.6)
+        if item == "quit":
+            time.sleep(0.3)
+            os._exit(3)
         if item == "hang":
             time.sleep(60)
         if item == "fail":

@@ -47,6 +47,12 @@ def test_a_process_that_dies_costs_one_item_and_is_replaced(processes):
     assert lost == [Lost("these are its last words", timed_out=False)] * 2
 
 
+def test_the_words_of_one_process_are_not_taken_for_those_of_another():
+    lost = []
+    made(["say", "quit"], processes=2, lost=lambda it: lost.append(it.why))
+    assert lost == ["exit status 3"]
+
+
 def test_a_process_that_says_nothing_is_told_by_its_status():
     def killed(lost):
         return lost.why

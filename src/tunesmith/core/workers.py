@@ -69,7 +69,6 @@ class Pool(Generic[Item, Result]):
     _workers: "list[_Worker]" = field(init=False, default_factory=list)
     # None: one that is yet to be started again.
     _idle: "queue.SimpleQueue[_Worker | None]" = field(default_factory=queue.SimpleQueue)
-    _printed: BinaryIO = field(init=False, default_factory=tempfile.TemporaryFile)
     _is_closed: bool = field(init=False, default=False)
 
     def __enter__(self) -> Self:
@@ -85,7 +84,7 @@ class Pool(Generic[Item, Result]):
         self._kill()
         for each in self._workers:
             each.process.communicate()
-        self._printed.close()
+            each.printed.close()
 
     def map(
         self, items: Iterable[Item], *, here: Callable[[Item], Result] | None = None
@@ -122,7 +121,7 @@ class Pool(Generic[Item, Result]):
             assert worker is not None
             idle = None
             why = f"exit status {worker.process.wait()}"
-            return self.lost(Lost(self._last_words() or why, worker.timed_out))
+            return self.lost(Lost(worker.last_words() or why, worker.timed_out))
         finally:
             self._idle.put(idle)
         if isinstance(answer, Exception):
@@ -135,15 +134,16 @@ class Pool(Generic[Item, Result]):
             raise NotStarted("The processes were ended.")
         limit = [] if self.memory_bytes is None else [str(self.memory_bytes)]
         path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tunesmith.core.workers", *limit],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._printed,
+            stderr=printed,
             env={**os.environ, **ONE_THREAD, **path},
             process_group=0 if os.name == "posix" else None,
         )
-        self._workers.append(_Worker(process))
+        self._workers.append(_Worker(process, printed))
         return self._workers[-1]
 
     def _greeted(self, worker: "_Worker") -> "_Worker":
@@ -155,15 +155,9 @@ class Pool(Generic[Item, Result]):
         if isinstance(error, TunesmithError):
             raise error
         if isinstance(error, Exception):
-            why = self._last_words() or repr(error)
+            why = worker.last_words() or repr(error)
             raise NotStarted(f"Processes cannot be started: {why}") from error
         return worker
-
-    def _last_words(self) -> str:
-        """The last line that a process printed."""
-        self._printed.seek(0)
-        lines = self._printed.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
 
     def _kill(self) -> None:
         self._is_closed = True
@@ -176,6 +170,7 @@ class _Worker:
     """A process that answers each message with one."""
 
     process: subprocess.Popen[bytes]
+    printed: BinaryIO  # its own: a file shared by processes has one position for all of them
     timed_out: bool = False
 
     def exchange(self, order: bytes, seconds: float | None = None) -> object:
@@ -188,6 +183,12 @@ class _Worker:
             return pickle.loads(_receive(cast("BinaryIO", self.process.stdout)))
         finally:
             timer.cancel()
+
+    def last_words(self) -> str:
+        """The last line that it printed."""
+        self.printed.seek(0)
+        lines = self.printed.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
 
     def _time_out(self) -> None:
         self.timed_out = True
