@@ -6,8 +6,8 @@
 Six situations that run here: a goal in words, rows of a task of `benchmarks/methods/tasks.py`, and
 what `ts.recommend` says. Every method is then trained on the same rows by
 `benchmarks.methods.measure` (or its RUNS.jsonl of earlier runs is read), and the recommended one is
-compared with the one of the highest mean score over the seeds: does it lie within its interval, and
-has it no more trainable parameters?
+compared with the one of the highest mean score over the seeds, of those that were trained with as
+many: does it lie within its interval, and has it no more trainable parameters?
 """
 
 import argparse
@@ -75,6 +75,10 @@ def judged(name: str, given: argparse.Namespace, lines: list[dict[str, Any]]) ->
     found |= {"method": said["method"], "reason": said["reason"], "evidence": said["evidence"]}
     own = NAMES.get(str(said["method"]), str(said["method"]))
     if not scores or own not in scores:
+        return {**found, "measured": None}
+    most = max(map(len, scores.values()))
+    scores = {name: each for name, each in scores.items() if len(each) == most}
+    if own not in scores:
         return {**found, "measured": None}
     best = max(scores, key=lambda each: statistics.mean(scores[each]))
     limits, mean = mean_interval(scores[best], seed=0), statistics.mean(scores[own])

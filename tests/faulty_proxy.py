@@ -3,24 +3,17 @@
 import http.client
 import json
 import random
-import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from tests import local_server
+from tests.local_server import LocalServer
 
 FAULTS = ("busy", "hung", "cut", "odd", "page")
 
 
-class _Quiet(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, *_):
-        """Clients that hang up are what this is for."""
-
-
-class FaultyProxy:
+class FaultyProxy(LocalServer):
     """Passes requests on, and answers a share of them with a fault; each is noted.
 
     ``shares`` are of 429s, of connections that hang or break off, of JSON without an answer and of
@@ -29,53 +22,33 @@ class FaultyProxy:
     """
 
     def __init__(self, upstream, *, seed=0, hang=2.5, retry_after="0.05", **shares):
-        self.asked, self.answered, self.faults = Counter(), Counter(), Counter()
-        self.headers = []
-        self.at_once = self.most_at_once = 0
         self._upstream, self._hang, self._retry_after = urlsplit(upstream), hang, retry_after
+        super().__init__(self._handler(), path=self._upstream.path)
+        self.asked, self.answered, self.faults = Counter(), Counter(), Counter()
         self._shares = [shares.get(name, 0.0) for name in FAULTS]
-        self._rng, self._lock = random.Random(seed), threading.Lock()
-        self._server = _Quiet(("127.0.0.1", 0), self._handler())
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self._server.server_address[1]}{self._upstream.path}"
-
-    def __enter__(self):
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
+        self._rng = random.Random(seed)
 
     def _fault(self):
         kinds = [*FAULTS, None]
         return self._rng.choices(kinds, [*self._shares, 1 - sum(self._shares)])[0]
 
-    def _handler(proxy):  # noqa: C901
-        class Handler(BaseHTTPRequestHandler):
+    def _handler(proxy):
+        class Handler(local_server.Handler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.body()
                 question = json.loads(body)["messages"][-1]["content"]
-                with proxy._lock:
+                with proxy.lock:
                     fault = proxy._fault()
                     proxy.asked[question] += 1
                     proxy.faults[fault] += 1
-                    proxy.headers.append({k.lower(): v for k, v in self.headers.items()})
-                    proxy.at_once += 1
-                    proxy.most_at_once = max(proxy.most_at_once, proxy.at_once)
-                try:
+                with proxy.noted(self.headers):
                     getattr(self, f"_{fault or 'pass'}")(body, question)
-                finally:
-                    with proxy._lock:
-                        proxy.at_once -= 1
 
             def _busy(self, *_):
                 said = {"error": {"message": "Rate limit reached"}}
-                self._send(429, json.dumps(said), headers={"Retry-After": proxy._retry_after})
+                self.send(429, json.dumps(said), headers={"Retry-After": proxy._retry_after})
 
             def _hung(self, *_):
                 time.sleep(proxy._hang)
@@ -91,10 +64,10 @@ class FaultyProxy:
                 self.close_connection = True
 
             def _odd(self, *_):
-                self._send(200, '{"id": "1", "choices": [{"mess')
+                self.send(200, '{"id": "1", "choices": [{"mess')
 
             def _page(self, *_):
-                self._send(200, "<html>One moment, please</html>", kind="text/html")
+                self.send(200, "<html>One moment, please</html>", kind="text/html")
 
             def _pass(self, body, question):
                 place = proxy._upstream
@@ -104,23 +77,11 @@ class FaultyProxy:
                 reply = upstream.getresponse()
                 data = reply.read()
                 upstream.close()
-                self._send(reply.status, data.decode())
-                with proxy._lock:
+                self.send(reply.status, data.decode())
+                with proxy.lock:
                     proxy.answered[question] += reply.status == 200
 
             def do_GET(self):
-                self._send(404, "{}")
-
-            def _send(self, status, text, *, kind="application/json", headers=()):
-                data = text.encode()
-                self.send_response(status)
-                for name, value in {"Content-Type": kind, **dict(headers)}.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_):
-                pass
+                self.send(404, "{}")
 
         return Handler

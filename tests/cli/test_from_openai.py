@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.families import TEMPLATES
-from tests.evaluation.checks.judging_server import JudgingServer
+from tests.judging_server import JudgingServer
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.distillation.distilling import HAS_F, answers_of, files_of, rows_of
-from tests.evaluation.checks.judging_server import JudgingServer
+from tests.judging_server import JudgingServer
 from tests.runs.tiny import config as run_config
 from tunesmith.config.distill import DistillSettings
 from tunesmith.core.errors import ConfigError, DataError

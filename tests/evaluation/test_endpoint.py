@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from tests.evaluation.checks.judging_server import JudgingServer
 from tests.faulty_proxy import FAULTS, FaultyProxy
+from tests.judging_server import JudgingServer
 from tunesmith.core.progress import Cancelled, Progress
 from tunesmith.data.rows import Message, ToolCall
 from tunesmith.evaluation.endpoint import (

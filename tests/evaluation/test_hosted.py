@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.data.families import FAMILIES
-from tests.evaluation.checks.judging_server import JudgingServer
+from tests.judging_server import JudgingServer
 from tests.runs.tiny import UNMEASURED, config
 from tunesmith.config import load_run_config
 from tunesmith.config.endpoint import HostedSettings

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.evaluation.checks.every_kind import WITHOUT_FILES, with_files
-from tests.evaluation.checks.judging_server import JudgingServer
+from tests.judging_server import JudgingServer
 
 WORDS = ["cat", "dog", "sat", "on", "the", "mat", "good", "bad", "a", "##s", ".", "고", "양"]
 
