@@ -28,7 +28,7 @@ GOALS = {
     "english-reviews": "Tell the sentiment of a film review, in a tiny adapter",
     "summary": "Summarize an abstract in one sentence",
     "tone": "공손한 말투로 답해요",
-    "structure": "Answer with the facts of a sentence in slots",
+    "banking": "Route a message to the bank's team that answers it",
 }
 NAMES = {"prompt": "prompt-100"}  # under which a method was measured, where that is another
 

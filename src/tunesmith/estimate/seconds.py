@@ -18,6 +18,10 @@ REACHED = 0.45  # of a datasheet's rate: assumed, as no card was measured (docs/
 # by number of the stream (D), of a gated unit (F) and of the scores of attention: counted in
 # `engine/fused.py` and `engine/attention.py`.
 NORM_PASSES, UNIT_PASSES, SCORE_PASSES, HEAD_PASSES = 14.0, 7.0, 5.0, 7.0
+# On a processor those over the head's scores, which are wide and with exponentials, and those over
+# an 8-bit optimizer's states, which are unpacked and packed, take as long as so many
+# (`benchmarks.plan_accuracy --seconds`).
+WIDE_HEAD_PASSES, PACKED_PASSES = 24.0, 22.0
 OPERATIONS = 200  # started for each layer and micro-batch, forward and backward (docs/gpu.md)
 OPTIMIZER_BYTES = 20  # read and written of a trained weight beside its state: value, gradient
 
@@ -161,7 +165,8 @@ class _Work:
         linear = LinearShape("head", self.shape.width, self.shape.vocabulary)
         operations = 2.0 * rows * linear.weights * (2 + self.size.trains_base)
         rate = rate_of(self.device, self.setup.dtype, math.sqrt(linear.weights))
-        return operations / rate + self.passed(HEAD_PASSES * rows * self.shape.vocabulary)
+        passes = WIDE_HEAD_PASSES if self.is_measured else HEAD_PASSES
+        return operations / rate + self.passed(passes * rows * self.shape.vocabulary)
 
     def passes(self) -> float:
         """Norms, gated units, residual sums and rotary factors."""
@@ -174,6 +179,11 @@ class _Work:
         heads = (layer.heads + 2 * layer.key_heads) * layer.head_width
         numbers = NORM_PASSES * (layer.norms * self.shape.width + heads) / 2 + UNIT_PASSES * inner
         return self.tokens * numbers * (1 + 0.4 * (self.setup.recompute != "none"))
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether passes were timed on this processor."""
+        return self.device.elementwise is not None and self.device.kind == "cpu"
 
     def passed(self, numbers: float) -> float:
         """Seconds of passes over so many numbers."""
@@ -195,7 +205,10 @@ class _Work:
     def optimizer(self) -> float:
         """Value, gradient and state of each trained weight, read and written once a step."""
         moved = OPTIMIZER_BYTES + 2 * STATE_BYTES[self.setup.optimizer]
-        return self.size.trained * moved / (self.device.bandwidth or 1e12)
+        found = self.size.trained * moved / (self.device.bandwidth or 1e12)
+        if self.is_measured and self.setup.optimizer == "adamw8bit":
+            found += self.passed(PACKED_PASSES * self.size.trained)
+        return found
 
     def gathering(self) -> float:
         """Layers of a sharded base, sent to each rank in forward and backward of every micro-batch,
