@@ -1,3 +1,5 @@
+import contextlib
+import functools
 import inspect
 import json
 import operator
@@ -157,6 +159,21 @@ def test_a_command_that_calls_a_verb_has_its_parameters_and_defaults(path):
         if parameter.default is not None and default is not inspect.Parameter.empty:
             given = parameter.default
             assert (str(given) if isinstance(given, Path) else given) == default, name
+
+
+@pytest.mark.parametrize("path", VERBS, ids=" ".join)
+def test_what_a_verb_must_be_given_a_command_gives(path, monkeypatch):
+    function, given = VERBS[path], {}
+    found = inspect.signature(operator.attrgetter(function.verb)(ts)).parameters
+    needed = {n for n, each in found.items() if each.default is inspect.Parameter.empty}
+    owner, _, name = function.verb.rpartition(".")
+    verb = functools.wraps(operator.attrgetter(function.verb)(ts))(lambda **it: given.update(it))
+    monkeypatch.setattr(operator.attrgetter(owner)(ts) if owner else ts, name, verb)
+    own = inspect.signature(function).parameters
+    asked = {n: p.default if p.default is not p.empty else "x" for n, p in own.items()}
+    with contextlib.suppress(typer.Exit):
+        function(**asked)
+    assert needed <= set(given), path
 
 
 def test_what_a_library_reports_of_a_full_disk_is_no_fault_of_ours(home, capsys):

@@ -123,7 +123,7 @@ def calls(
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Make a command of a function without a body: it calls ``verb`` of `import tunesmith`.
 
-    Each parameter goes there under its own name, unless it is None: the verb's default holds then.
+    Each parameter goes there under its own name, unless it is None and the verb has a default.
     ``read`` makes the value of what the command line gives.
     """
 
@@ -131,9 +131,10 @@ def calls(
         @functools.wraps(function)
         def call(*_: P.args, **given: P.kwargs) -> Outcome:
             found: Callable[..., Outcome] = operator.attrgetter(verb)(tunesmith)
-            values: dict[str, object] = {n: v for n, v in given.items() if v is not None}
+            known, no = inspect.signature(found).parameters, inspect.Parameter.empty
+            values = {n: v for n, v in given.items() if v is not None or known[n].default is no}
             values |= {name: make(values[name]) for name, make in read.items() if name in values}
-            if "progress" in inspect.signature(found).parameters:
+            if "progress" in known:
                 values["progress"] = True
             return found(**values)
 

@@ -301,8 +301,9 @@ def open_endpoint(server: EndpointAddress, kind: str) -> Endpoint:
         raise ConfigError(
             f"{server.what} needs the environment variable {server.key}, its key, which is not "
             "set.",
-            remedy=f"Set it (export {server.key}=...), name another one under `key`, or write "
-            "`key: null` for an endpoint that needs none.",
+            remedy=f"Set it (export {server.key}=...), or name another one, or none where the "
+            "endpoint needs none: `key: NAME` or `key: null` in a config, --teacher-key NAME or "
+            "--teacher-key none for a teacher.",
         )
     return Endpoint(server, cache_root() / kind)
 
