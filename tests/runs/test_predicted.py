@@ -1,6 +1,9 @@
 """A run reports what was predicted of it, and what it took, and keeps both."""
 
 import json
+import os
+
+import pytest
 
 from tests.runs.tiny import config
 from tunesmith.core.progress import Notice, Progress
@@ -33,3 +36,19 @@ def test_the_next_plans_are_corrected_by_what_a_run_took(tmp_path, monkeypatch):
     assert machine.here(measure=False).corrections == {"lora": 1.5}
     machine.learn("auto", "lora", 1.0)  # as was predicted, corrected
     assert machine.here(measure=False).corrections == {"lora": 1.5}
+
+
+@pytest.mark.parametrize("others", [0.0, 1.5])
+def test_what_was_measured_beside_other_programs_is_not_kept(others, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path))
+    monkeypatch.setattr(machine, "cores_of_others", lambda: others)
+    found = machine.here(progress=Progress(said.append))
+    assert found.rates["float32"] > 1e9
+    assert (machine.read() is None) == bool(others)
+    notices = [each.message for each in said if isinstance(each, Notice)]
+    assert bool(notices) == bool(others)
+
+
+def test_the_cores_of_others_are_counted():
+    assert 0.0 <= machine.cores_of_others(0.05) <= 2.0 * (os.cpu_count() or 1)

@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     from tunesmith.estimate.plan import DevicePlan, MethodPlan
     from tunesmith.runs.plan import RunPlan
 
-TITLES = (*("method", "fits", "peak", "adapter", "step", "time", "longest", "largest base", "how"),)
-NUMBERS = ("peak", "adapter", "step", "time", "longest")
+TITLES = (
+    *("method", "fits", "peak", "adapter", "step", "time", "longest", "largest base"),
+    *("beside full", "how"),
+)
+NUMBERS = ("peak", "adapter", "step", "time", "longest", "beside full")
+QUALITY = (
+    "beside full: points of the score that a method was from full fine-tuning, on five tasks with "
+    "SmolLM2-135M; a guide, no promise for another base or task"
+)
 WORDS = ("fits", "how")
 IN_MEMORY = "the model in memory"
 
@@ -82,6 +89,8 @@ class Plan(Outcome):
             for method in each.methods:
                 if method.changes:
                     line(console, f"{method.method} would fit with: {'; or '.join(method.changes)}")
+        if any(method.quality for method in self.devices[0].methods):
+            paragraph(console, QUALITY)
         if any(not each.device.rates for each in self.devices):
             paragraph(console, "No time where the rate of a device is not known.")
 
@@ -104,7 +113,7 @@ def _asked(found: "RunPlan") -> Iterator[str]:
 
 def _row(method: "MethodPlan") -> tuple[str, ...]:
     if method.memory is None:
-        return (method.method, "no", "-", "-", "-", "-", "-", "-", method.reason)
+        return (method.method, "no", "-", "-", "-", "-", "-", "-", "-", method.reason)
     step, seconds = method.step_seconds, method.seconds
     longest = method.longest_context
     return (
@@ -116,6 +125,7 @@ def _row(method: "MethodPlan") -> tuple[str, ...]:
         "-" if seconds is None else duration(seconds),
         "-" if longest is None else f"{longest:,}",
         method.largest_model or "-",
+        method.quality or "-",
         method.reason,
     )
 

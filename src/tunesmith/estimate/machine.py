@@ -21,9 +21,13 @@ from tunesmith.estimate.devices import CONTEXT_BYTES, HERE, LAUNCH_SECONDS, RESE
 if TYPE_CHECKING:
     import torch
 
-VERSION = 1
+VERSION = 2
 """Increased when something else is measured, so that older figures are not read."""
 ROWS, WARM_UPS, REPEATS = 512, 1, 5
+# Of the repetitions of one thing: a product of microseconds has many; beside other programs it has
+# fewer than REPEATS.
+LEAST_SECONDS, MOST_SECONDS = 0.05, 0.3
+OTHERS = 0.3  # cores that other programs may use while what is measured is kept
 # Sides of the matrices that are multiplied; 96 is for the narrow ones of a LoRA term.
 SIDES = (96, 256, 576, 1024, 2048, 4096)
 NARROW = (16, 576)  # as whose product the first is measured
@@ -56,13 +60,22 @@ class Machine:
 def here(device: str = "auto", *, progress: Progress = SILENT, measure: bool = True) -> Device:
     """This machine, with the memory that is free now; measured first where it was not yet.
 
-    Without ``measure`` a machine that was not measured has no rates.
+    What was measured beside other programs is not kept: it would slow every later plan. Without
+    ``measure`` a machine that was not measured has no rates.
     """
     found = read(device)
     if found is None and measure:
         progress.phase("measuring this machine once: matrix products and copies")
+        others = cores_of_others()
         found = measured(device)
-        write(found, device)
+        if others <= OTHERS:
+            write(found, device)
+        else:
+            progress.notice(
+                "machine",
+                "Other programs are using this machine: the times are too long, and it will be "
+                "measured again next time.",
+            )
     if found is None:
         free = host_memory.available_bytes() or 0
         return Device(HERE, "this machine", "cpu", host_memory.total_bytes() or 0, free)
@@ -118,6 +131,23 @@ def learn(device: str, kind: str, ratio: float) -> None:
 
 
 CALL_SECONDS = 8e-6  # of one operation on a processor beside its arithmetic
+
+
+def cores_of_others(seconds: float = 0.2) -> float:
+    """Cores that other programs use, over so many seconds; 0 where Linux' /proc/stat is not."""
+
+    def used() -> float:
+        names = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0].split()[1:]
+        user, nice, system, _, _, interrupts, soft, *_ = map(int, names)
+        return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
+
+    try:
+        before, own, start = used(), time.process_time(), time.monotonic()
+        time.sleep(seconds)
+        found = used() - before - (time.process_time() - own)
+    except (OSError, ValueError, AttributeError):
+        return 0.0
+    return max(0.0, found / (time.monotonic() - start))
 
 
 def read(device: str = "auto") -> Machine | None:
@@ -211,8 +241,11 @@ class _Clock:
     def seconds(self, work: Callable[[], object]) -> float:
         import torch
 
-        found = []
-        for _ in range(WARM_UPS + REPEATS):
+        found: list[float] = []
+        begun = time.monotonic()
+        while len(found) <= WARM_UPS or time.monotonic() - begun < (
+            MOST_SECONDS if len(found) < WARM_UPS + REPEATS else LEAST_SECONDS
+        ):
             start = self.now()
             work()
             if self.device.type != "cpu":

@@ -1,7 +1,11 @@
 """A plan: what each method of fine-tuning takes of a base on a device, and whether it fits."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.resources import files
+
+import yaml
 
 from tunesmith.config.methods import AnyMethod
 from tunesmith.config.run import Recompute
@@ -19,7 +23,8 @@ class MethodPlan:
 
     ``peak_bytes`` are those of one device, with the process itself on a processor; ``seconds`` of
     all steps, None where rates or tokens are not known. ``changes`` are what makes it fit, or makes
-    room. ``largest_model``: of the known bases; ``longest_context``: in tokens.
+    room. ``largest_model``: of the known bases; ``longest_context``: in tokens. ``quality``: points
+    of a score that the method was from `full` on some tasks, "" where that was not measured.
     """
 
     method: str
@@ -136,7 +141,24 @@ def plan_method(
         changes=() if fits else tuple(case.changes()),
         largest_model=case.largest(known),
         longest_context=case.longest_context(),
+        quality=quality_of(getattr(settings, "kind", "")),
     )
+
+
+@functools.cache
+def _measured_quality() -> Mapping[str, Mapping[str, float]]:
+    text = (files("tunesmith.estimate") / "quality.yaml").read_text(encoding="utf-8")
+    found: Mapping[str, Mapping[str, float]] = yaml.safe_load(text)["beside"]
+    return found
+
+
+def quality_of(kind: str) -> str:
+    """From where to where a method's scores lay beside those of `full`, in points."""
+    if kind == "full":
+        return "0"
+    points = _measured_quality().get(kind, {}).values()
+    ends = [round(find(points)) for find in (min, max)] if points else []
+    return " to ".join(f"{end:+d}" if end else "0" for end in ends)
 
 
 def _impossible(name: str, wish: Wish, reason: str) -> MethodPlan:
