@@ -26,7 +26,7 @@ VERSION = 2
 ROWS, WARM_UPS, REPEATS = 512, 1, 5
 # Of the repetitions of one thing: a product of microseconds has many; beside other programs it has
 # fewer than REPEATS.
-LEAST_SECONDS, MOST_SECONDS = 0.05, 0.3
+MIN_SECONDS, MAX_SECONDS = 0.05, 0.3
 OTHERS = 0.3  # cores that other programs may use while what is measured is kept
 # Sides of the matrices that are multiplied; 96 is for the narrow ones of a LoRA term.
 SIDES = (96, 256, 576, 1024, 2048, 4096)
@@ -244,7 +244,7 @@ class _Clock:
         found: list[float] = []
         begun = time.monotonic()
         while len(found) <= WARM_UPS or time.monotonic() - begun < (
-            MOST_SECONDS if len(found) < WARM_UPS + REPEATS else LEAST_SECONDS
+            MAX_SECONDS if len(found) < WARM_UPS + REPEATS else MIN_SECONDS
         ):
             start = self.now()
             work()

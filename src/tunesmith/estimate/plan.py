@@ -154,11 +154,9 @@ def _measured_quality() -> Mapping[str, Mapping[str, float]]:
 
 def quality_of(kind: str) -> str:
     """From where to where a method's scores lay beside those of `full`, in points."""
-    if kind == "full":
-        return "0"
     points = _measured_quality().get(kind, {}).values()
     ends = [round(find(points)) for find in (min, max)] if points else []
-    return " to ".join(f"{end:+d}" if end else "0" for end in ends)
+    return " to ".join(f"{end:+d}" if end else "0" for end in dict.fromkeys(ends))
 
 
 def _impossible(name: str, wish: Wish, reason: str) -> MethodPlan:
