@@ -98,6 +98,18 @@ def test_the_document_has_the_keys_that_scripts_read(capsys):
     assert document["methods"] == document["devices"][0]["methods"]
 
 
+def test_the_tables_fit_a_terminal_of_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["plan", "qwen3-4b", "--device", "rtx-4090-24gb"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    titles = [each for each in lines if each.lstrip().startswith("method")]
+    assert [each.split() for each in titles] == [
+        "method fits peak adapter step longest largest base quality".split()
+    ] * 2
+    assert "lora, qlora, prompt, p-tuning, ia3: micro-batches of 2,048 tokens" in lines
+    assert all(len(each) <= 80 for each in lines if not each.startswith("quality:"))
+
+
 def refused(*words, capsys):
     assert main(["plan", *words, "--json"]) > 0
     return json.loads(capsys.readouterr().out)["error"]

@@ -10,6 +10,7 @@ from tunesmith.api.settings import config_of, is_named, nested, plain
 from tunesmith.api.show import Document, Outcome, line, paragraph, print_facts, print_table
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import UsageError
+from tunesmith.core.language import localized
 from tunesmith.core.numbers import bytes_text, count_text, duration, milliseconds, pluralize
 
 if TYPE_CHECKING:
@@ -22,15 +23,14 @@ if TYPE_CHECKING:
     from tunesmith.runs.plan import RunPlan
 
 TITLES = (
-    *("method", "fits", "peak", "adapter", "step", "time", "longest", "largest base"),
-    *("beside full", "how"),
+    *("method", "fits", "peak", "adapter", "step", "time", "longest", "largest base", "quality"),
 )
-NUMBERS = ("peak", "adapter", "step", "time", "longest", "beside full")
+NUMBERS = ("peak", "adapter", "step", "time", "longest", "quality")
+WORDS, WHOLE = ("fits",), ("method", "fits")
 QUALITY = (
-    "beside full: points of the score that a method was from full fine-tuning, on five tasks with "
+    "quality: points of the score that a method was from full fine-tuning, on five tasks with "
     "SmolLM2-135M; a guide, no promise for another base or task"
 )
-WORDS = ("fits", "how")
 IN_MEMORY = "the model in memory"
 
 
@@ -84,11 +84,7 @@ class Plan(Outcome):
             usable = f"{bytes_text(device.usable)} usable"
             title = f"\n{device.name}: {device.title}, {usable} of {bytes_text(device.memory)}"
             line(console, title, style="bold")
-            rows = [_row(method) for method in each.methods]
-            print_table(console, TITLES, rows=rows, numbers=NUMBERS, words=WORDS)
-            for method in each.methods:
-                if method.changes:
-                    line(console, f"{method.method} would fit with: {'; or '.join(method.changes)}")
+            _print_methods(console, each.methods)
         if any(method.quality for method in self.devices[0].methods):
             paragraph(console, QUALITY)
         if any(not each.device.rates for each in self.devices):
@@ -111,9 +107,33 @@ def _asked(found: "RunPlan") -> Iterator[str]:
         yield "without rows there is no time of a whole run"
 
 
+def _print_methods(console: "Console", methods: "Sequence[MethodPlan]") -> None:
+    """The table, and below it how each fits, those together that do so alike, or what would do."""
+    rows = [_row(method) for method in methods]
+    shown = [
+        i for i, title in enumerate(TITLES) if title != "time" or {r[i] for r in rows} != {"-"}
+    ]
+    print_table(
+        console,
+        [TITLES[i] for i in shown],
+        rows=[[row[i] for i in shown] for row in rows],
+        numbers=NUMBERS,
+        words=WORDS,
+        whole=WHOLE,
+    )
+    alike: dict[str, list[str]] = {}
+    for method in methods:
+        alike.setdefault(method.reason, []).append(method.method)
+    for reason, names in alike.items():
+        line(console, f"{', '.join(names)}: {localized(reason)}")
+    for method in methods:
+        if method.changes:
+            line(console, f"{method.method} would fit with: {'; or '.join(method.changes)}")
+
+
 def _row(method: "MethodPlan") -> tuple[str, ...]:
     if method.memory is None:
-        return (method.method, "no", "-", "-", "-", "-", "-", "-", "-", method.reason)
+        return (method.method, "no", *(["-"] * (len(TITLES) - 2)))
     step, seconds = method.step_seconds, method.seconds
     longest = method.longest_context
     return (
@@ -126,7 +146,6 @@ def _row(method: "MethodPlan") -> tuple[str, ...]:
         "-" if longest is None else f"{longest:,}",
         method.largest_model or "-",
         method.quality or "-",
-        method.reason,
     )
 
 
