@@ -104,7 +104,7 @@ def test_the_tables_fit_a_terminal_of_80_columns(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     titles = [each for each in lines if each.lstrip().startswith("method")]
     assert [each.split() for each in titles] == [
-        "method fits peak adapter step longest largest base quality".split()
+        ["method", "fits", "peak", "adapter", "step", "longest", "largest", "base", "quality"]
     ] * 2
     assert "lora, qlora, prompt, p-tuning, ia3: micro-batches of 2,048 tokens" in lines
     assert all(len(each) <= 80 for each in lines if not each.startswith("quality:"))
