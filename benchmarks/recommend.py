@@ -1,7 +1,7 @@
 """Is the recommended method as good as the best one, at no more than its cost?
 
     python -m benchmarks.recommend --data DIR --out DIR [--tasks tone ...] [--seeds 0 1 2]
-    python -m benchmarks.recommend --runs RUNS.jsonl
+    python -m benchmarks.recommend --data DIR --runs RUNS.jsonl [RUNS.jsonl ...]
 
 Six situations that run here: a goal in words, rows of a task of `benchmarks/methods/tasks.py`, and
 what `ts.recommend` says. Every method is then trained on the same rows by
@@ -40,15 +40,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("recommend"))
     parser.add_argument("--tasks", nargs="+", choices=GOALS, default=list(GOALS))
     parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
-    parser.add_argument("--runs", type=Path, help="runs that were measured; none is made")
+    parser.add_argument("--runs", type=Path, nargs="+", help="were measured; none is made")
     given = parser.parse_args()
-    runs = given.runs or given.out / "runs.jsonl"
+    runs = given.runs or [given.out / "runs.jsonl"]
     if given.runs is None:
         places = ["--data", str(given.data), "--out", str(given.out)]
         command = [sys.executable, "-m", "benchmarks.methods.measure", *places]
         words = ["--tasks", *given.tasks, "--seeds", *given.seeds]
         subprocess.run([*command, *words], check=True)
-    lines = [json.loads(line) for line in runs.read_text(encoding="utf-8").splitlines()]
+    texts = [file.read_text(encoding="utf-8") for file in runs]
+    lines = [json.loads(line) for text in texts for line in text.splitlines()]
     for name in given.tasks:
         print(json.dumps(judged(name, given, lines), ensure_ascii=False), flush=True)
 
