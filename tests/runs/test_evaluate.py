@@ -11,7 +11,7 @@ from tests.runs.tiny import ONE_CHECKPOINT, UNMEASURED, base_folder, config, row
 from tests.runs.trained import copy_of
 from tunesmith.core.errors import ConfigError, DataError, RunError
 from tunesmith.core.progress import Cancelled, Notice, Phase, Progress
-from tunesmith.evaluation import answering
+from tunesmith.evaluation import answering, score_cache
 from tunesmith.runs.evaluate import evaluate_target
 from tunesmith.runs.run import resume_run, train_run
 
@@ -63,6 +63,30 @@ def asked(monkeypatch):
 
     monkeypatch.setattr(answering.AnswerCache, "keep", counted)
     return calls
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """The name of each text that was scored, and so kept."""
+    names = []
+    keep = score_cache.ScoreCache._keep
+
+    def counted(cache, name, computed):
+        if cache.path is not None:  # None: its time is measured
+            names.append(name)
+        return keep(cache, name, computed)
+
+    monkeypatch.setattr(score_cache.ScoreCache, "_keep", counted)
+    return names
+
+
+@pytest.mark.parametrize("method", METHODS[:2], ids=lambda method: method["kind"])
+def test_probes_that_were_scored_in_training_are_not_scored_again(tmp_path, scored, method):
+    train_run(made(tmp_path, method=method))
+    assert scored
+    scored.clear()
+    evaluated(tmp_path / "run", {"evaluate": {"max_new_tokens": 5}})
+    assert scored == []
 
 
 def evaluated(target, overrides=None, **options):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith.core.files import replace_text
 from tunesmith.models.cache import cache_root
 
 FORMAT = 1  # raised when a score computes something else
@@ -92,9 +93,21 @@ class ScoreCache:
 NOTHING_KEPT = ScoreCache()
 
 
+def _file_of(participants: Sequence[str]) -> Path:
+    return kept_in("scores", name_of(FORMAT, participants))
+
+
+def carry_scores(before: str, after: str) -> None:
+    """What was scored of an adapter in memory counts for it as it was saved."""
+    source, target = _file_of([before]), _file_of([after])
+    if source != target and source.is_file() and not target.exists():
+        with contextlib.suppress(OSError):
+            replace_text(target, source.read_text(encoding="utf-8"))
+
+
 def open_scores(*participants: str) -> ScoreCache:
     """The scores of participants (``answering.fingerprint``) that were computed together."""
-    path = kept_in("scores", name_of(FORMAT, participants))
+    path = _file_of(participants)
     known = {}
     for line in lines_of(path):
         with contextlib.suppress(ValueError, KeyError):

@@ -13,12 +13,13 @@ from tunesmith.core.rank_help import led
 from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import is_first
 from tunesmith.engine import memory
-from tunesmith.evaluation.answering import fingerprint
+from tunesmith.evaluation.answering import fingerprint, fingerprint_now
 from tunesmith.evaluation.evaluator import require_evaluable
 from tunesmith.evaluation.findings import words_in
 from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
+from tunesmith.evaluation.score_cache import carry_scores
 from tunesmith.runs import mirror, result
 from tunesmith.runs.evaluated import inputs_of
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
@@ -242,7 +243,10 @@ def _tuned(
     """What was trained, saved in this folder."""
     speed = state.tokens_per_second
     seconds = state.tokens / speed if speed else None
-    participant = fingerprint(prepared.loaded.base, prepared.job.adapter, saved)
+    base, adapter = prepared.loaded.base, prepared.job.adapter
+    participant = fingerprint(base, adapter, saved)
+    if adapter.frozen_base:
+        carry_scores(fingerprint_now(base, adapter), participant)
     folder, method = prepared.run.folder, prepared.run.config.method
     width = prepared.loaded.engine.config.hidden_size
     history = training_history(folder, method, width=width)
