@@ -7,7 +7,9 @@ import pytest
 
 from tests.runs.tiny import ONE_CHECKPOINT, config
 from tests.runs.trained import copy_of
+from tunesmith.api.gate import Gate
 from tunesmith.cli.gate import gated
+from tunesmith.core.progress import Cancelled
 from tunesmith.evaluation.comparison import summarize
 from tunesmith.evaluation.verdict import decide
 from tunesmith.runs.run import train_run
@@ -60,6 +62,18 @@ def test_usage_and_refusals_keep_their_own_statuses(tunesmith, run, tmp_path):
     ended = tunesmith("evaluate", tmp_path / "nothing", "--require", "yes", "--junit", junit)
     assert ended.status == 1
     assert ET.parse(junit).find("testsuite/testcase/error") is not None
+
+
+def test_a_command_that_is_stopped_leaves_its_files(tmp_path):
+    def stopped():
+        raise Cancelled("To resume: the same command")
+
+    gate = Gate("yes", tmp_path / "junit.xml", tmp_path / "card.md")
+    with pytest.raises(Cancelled):
+        gate.over(stopped)
+    error = ET.parse(tmp_path / "junit.xml").find("testsuite/testcase/error")
+    assert error.get("message").startswith("Stopped before there was a verdict. To resume")
+    assert (tmp_path / "card.md").read_text().startswith("### No verdict\n")
 
 
 def test_a_build_gets_its_files_and_annotations(tunesmith, run, tmp_path, monkeypatch):

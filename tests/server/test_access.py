@@ -256,6 +256,20 @@ def test_limits_must_be_above_nothing():
         ts.ServerLimits(rows=0, adapters=-1)
 
 
+def test_the_first_token_of_a_plain_answer_is_timed_when_it_is_made(server, client):
+    def seconds():
+        lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+        values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        names = ("first_token_seconds_sum", "request_seconds_sum")
+        return [float(values[f"tunesmith_{name}"]) for name in names]
+
+    before = seconds()
+    made = client.chat.completions.create(model="base", messages=ASK, max_tokens=60)
+    assert made.usage.completion_tokens > 20
+    first, whole = (now - then for now, then in zip(seconds(), before, strict=True))
+    assert 0 < first < 0.8 * whole
+
+
 def test_what_it_did_is_counted_without_names(server, client):
     client.chat.completions.create(model="base", messages=ASK, max_tokens=2)
     httpx.get(f"{server.url}/made/up/path")

@@ -11,6 +11,7 @@ from tunesmith.api.show import Document, Outcome
 from tunesmith.core import files
 from tunesmith.core.errors import TunesmithError, UsageError
 from tunesmith.core.language import current_language
+from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,12 +34,15 @@ class Gate:
     def over(self, call: Callable[[], Outcome]) -> Outcome:
         """What ``call`` gives, with the status that the verdict asks for.
 
-        An error of it is in the JUnit file too, and raised.
+        An error of it, or that it was stopped, is in both files too, and raised.
         """
         try:
             outcome = call()
         except TunesmithError as error:
             self._write_error(str(error))
+            raise
+        except Cancelled as stopped:
+            self._write_error(f"Stopped before there was a verdict. {stopped}".rstrip())
             raise
         if self == Gate() and not _is_github():
             return outcome
@@ -65,10 +69,12 @@ class Gate:
                     file.write(card(found, language=language) + "\n")
 
     def _write_error(self, message: str) -> None:
-        if self.junit is not None:
-            from tunesmith.report.gate import error_xml
+        from tunesmith.report.gate import error_card, error_xml
 
+        if self.junit is not None:
             files.write_text(self.junit, error_xml(message))
+        if self.markdown is not None:
+            files.write_text(self.markdown, error_card(message))
 
 
 def require_checks(config: "RunConfig") -> None:

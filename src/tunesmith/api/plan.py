@@ -174,11 +174,12 @@ def plan(  # noqa: PLR0913  (keywords)
     with working(on_event=on_event, progress=progress) as work:
         from tunesmith.estimate.devices import find_devices
         from tunesmith.estimate.machine import here
-        from tunesmith.runs.plan import plan_run
+        from tunesmith.runs.plan import plan_run, shape_named
 
         others = find_devices(devices) if devices else []
         config, shape = _read(model_or_config, dict(settings or {}))
         chosen = _methods(config, methods)
+        shape = shape or shape_named(config.model, trust_remote_code=config.trust_remote_code)
         own = here(config.device, progress=work.progress)
         found = plan_run(
             config,

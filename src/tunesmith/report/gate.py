@@ -127,6 +127,11 @@ def card(evaluations: Evaluations, *, language: str) -> str:
     return "\n".join(line for item in evaluations.items() for line in _card(*item, language))
 
 
+def error_card(message: str) -> str:
+    """The same of a command that ended before there was a verdict."""
+    return f"### {localized('No verdict')}\n\n{_cell(message)}\n"
+
+
 def _card(run: str, document: Document | None, language: str) -> Iterator[str]:
     answers, document = _answers(document), document or {}
     verdict = document.get("verdict") or {}

@@ -103,11 +103,3 @@ class ServedAnswer:
             self.tokens.append(event)
         else:
             self.reason, self.reused = event.reason, event.reused
-
-
-async def collect(answers: AnswerStream | FixedAnswer, count: int) -> list[ServedAnswer]:
-    """All answers, when they are complete; raises what ``AnswerStream.events`` raises."""
-    found = [ServedAnswer() for _ in range(count)]
-    async for number, event in answers.events():
-        found[number].add(event)
-    return found

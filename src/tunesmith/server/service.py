@@ -24,7 +24,6 @@ from tunesmith.server.answers import (
     Event,
     FixedAnswer,
     ServedAnswer,
-    collect,
 )
 from tunesmith.server.documents import Document, Usage, event_of, usage_of
 from tunesmith.server.errors import ApiError, document_of, status_of
@@ -133,13 +132,19 @@ class Asked:
     async def collected(self) -> list[ServedAnswer]:
         """All answers when they are complete; raises what ``AnswerStream.events`` raises."""
         try:
-            found = await collect(self.answers, self.count)
-            if any(answer.tokens for answer in found):
-                self.watch.token()
+            found = [ServedAnswer() for _ in range(self.count)]
+            async for number, event in self.answers.events():
+                self.hear(event)
+                found[number].add(event)
             self.end(found)
             return found
         finally:
             self.finish()
+
+    def hear(self, event: Event) -> None:
+        """Note the time of the first token."""
+        if isinstance(event, MadeToken) and self.watch.token():
+            self.span.first_token()
 
     def end(self, found: Sequence[ServedAnswer]) -> None:
         """Count what was answered."""
@@ -198,8 +203,7 @@ async def _events(asked: Asked, pieces: Pieces, *, counts_usage: bool) -> AsyncI
         for document in pieces.first(asked.count):
             yield pieces.write(document)
         async for number, event in asked.answers.events():
-            if isinstance(event, MadeToken) and asked.watch.token():
-                asked.span.first_token()
+            asked.hear(event)
             found[number].add(event)
             for document in pieces.next(number, event, found[number]):
                 yield pieces.write(document)
