@@ -102,9 +102,10 @@ def test_negative_numbers_are_values():
 
 def test_every_unknown_flag_is_named_with_the_nearest_known_one():
     with pytest.raises(UsageError) as refused:
-        values("--method.rnk", "8", "--learning_rate", "1", "--rank", "2", "--zzz", "1")
+        values("--method.rnk", "8", "--learning-rate", "1", "--rank", "2", "--zzz", "1")
     lines = refused.value.message.splitlines()
     assert lines[0] == "There is no flag --method.rnk; did you mean --method.rank?"
+    assert lines[1] == "There is no flag --learning-rate; here it is --train.lr."
     assert lines[2] == "There is no flag --rank; did you mean --method.rank?"
     assert lines[3] == "There is no flag --zzz."
     assert len(lines) == 4

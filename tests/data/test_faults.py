@@ -5,7 +5,7 @@ import pytest
 from tunesmith.data.faults import (
     KINDS,
     LISTED,
-    SHOWN_FAULTS,
+    SHOWN_CAUSES,
     TEXT_CHARACTERS,
     Fault,
     Faults,
@@ -21,19 +21,25 @@ def faults(code, count):
 
 
 def test_few_faults_are_shown_in_full():
-    error = FaultyData(faults("empty", 2))
-    assert str(error) == "f:1: what. remedy.\nf:2: what. remedy.\n2 faults: 2 empty."
+    error = FaultyData([*faults("empty", 2), Fault("empty", "other.", "remedy.", "f", 3)])
+    assert str(error) == "f:1, 2: what. remedy.\nf:3: other. remedy.\n3 faults: 3 empty."
     assert error.code == "empty"
 
 
-def test_many_faults_are_cut_but_counted_and_no_kind_is_hidden():
-    error = FaultyData([*faults("empty", 50), *faults("roles", 3)])
+def test_many_causes_are_cut_but_counted_and_no_kind_is_hidden():
+    many = [Fault("empty", f"what {i}.", "remedy.", "f", i) for i in range(1, 51)]
+    error = FaultyData([*many, *faults("roles", 3)])
     lines = str(error).splitlines()
-    assert len([line for line in lines if line.startswith("f:")]) == SHOWN_FAULTS
-    assert len([line for line in lines if line == "f:3: what. remedy."]) == 2
-    assert lines[-2:] == ["... and 33 more.", "53 faults: 50 empty, 3 roles."]
+    assert len([line for line in lines if line.startswith("f:")]) == SHOWN_CAUSES
+    assert "f:1, 2, 3: what. remedy." in lines
+    assert lines[-2:] == ["... and 31 more.", "53 faults: 50 empty, 3 roles."]
     assert len(error.faults) == 53
     assert error.code == "data"
+
+
+def test_faults_with_the_same_words_are_one_with_the_first_lines():
+    lines = str(FaultyData(faults("empty", 50))).splitlines()
+    assert lines == ["f:1, 2, 3, 4, 5 (+45): what. remedy.", "50 faults: 50 empty."]
 
 
 def test_fault_of_a_whole_file_has_no_line():
@@ -85,7 +91,7 @@ def test_a_fault_of_the_whole_file_is_told_once_however_many_parts_have_it():
 def test_what_is_not_listed_is_said_where_a_run_refuses():
     with pytest.raises(FaultyData) as refused:
         refuse(Faults(tuple(faults("empty", 2)), {"empty": 1_000_000}))
-    assert str(refused.value).splitlines()[2:] == [
+    assert str(refused.value).splitlines()[1:] == [
         "... and 1,000,000 more.",
         "1,000,002 faults: 1,000,002 empty.",
     ]

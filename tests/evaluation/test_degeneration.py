@@ -234,6 +234,15 @@ def test_the_text_names_the_shares(language):
     assert none != text
 
 
+@pytest.mark.parametrize(("language", "said"), [("en", "are one text"), ("ko", "똑같은 글")])
+def test_one_text_for_a_few_rows_is_named_though_it_may_be_chance(language, said):
+    found = rates(["account"] * 3, ["account", "card", "loan"], ["a?", "b?", "c?"])
+    assert found.found == ()
+    assert said in found.text(language=language)
+    same = rates(["account"] * 3, ["account"] * 3, ["a?", "b?", "c?"])
+    assert said not in same.text(language=language)
+
+
 def test_without_a_tuned_arm_the_first_is_described():
     found = assess_degeneration({"base": planted("itself", 30)}, OWN, QUESTIONS)
     assert found.arm == "base"

@@ -67,6 +67,8 @@ class DataCheck(Outcome):
         )
 
     def _show_faults(self, console: "Console") -> None:
+        from tunesmith.data.faults import cause_text, causes
+
         unlisted: Counter[str] = Counter()
         for each in self.found:
             unlisted.update(each.faults.unlisted)
@@ -77,8 +79,8 @@ class DataCheck(Outcome):
             if len(groups) > 1:
                 count = pluralize(len(group) + unlisted[code], "fault")
                 line(console, f"{code}: {count}", style="bold red")
-            for fault in group:
-                paragraph(console, str(fault), style="red")
+            for cause in causes(group):
+                paragraph(console, cause_text(cause), style="red")
             if unlisted[code]:
                 more = (
                     f"... and {unlisted[code]:,} more `{code}`: the first {len(group):,} are listed"

@@ -51,7 +51,7 @@ def _pairs(
 
 def _hint(name: str, names: Collection[str]) -> str:
     """The flag that was probably meant, by its whole name or by its last part."""
-    if (peer := ours(name)) in names:
+    if (peer := ours(name.replace("-", "_"))) in names:
         return f"; here it is --{peer}."
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
     last = {each.rpartition(".")[2]: each for each in reversed(list(names))}

@@ -96,7 +96,7 @@ def _parts(text: str) -> list[str]:
 
 _KIND = re.compile(r"(?:note|warning|error): ")
 _LINES = re.compile(r"(\n)")
-_LINE = re.compile(r"[^\n]*?:\d+: ")
+_LINE = re.compile(r"[^\n]*?:\d+(?:, \d+)*(?: \(\+[\d,]+\))?: ")
 _PLACE = re.compile(r"^((?:[^\s,:]+, )*\S+: )")  # `rows.csv: `, or runs: `lora, ia3: `
 _SENTENCES = re.compile(r"(?<=[.!?])( )(?=\S)")
 _HALVES = re.compile(r"(; )(?=\S)")

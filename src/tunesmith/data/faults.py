@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import pluralize
 
-SHOWN_FAULTS = 20
+SHOWN_CAUSES, SHOWN_LINES = 20, 5
 # What is kept of a file with a million faults: so many of each code, so many lines of each note, so
 # many notes of each code (a note may quote the row), so much of a text that quotes one.
 LISTED, KINDS, TEXT_CHARACTERS = 1000, 100, 1000
@@ -217,16 +217,35 @@ def counted(faults: Faults) -> str:
     return f"{pluralize(faults.count, 'fault')}: {codes}"
 
 
-def _message(faults: Sequence[Fault], unlisted: Mapping[str, int]) -> str:
-    kinds: dict[str, list[Fault]] = defaultdict(list)
+def causes(faults: Iterable[Fault]) -> list[list[Fault]]:
+    """Faults of a file with the same words, together."""
+    found: dict[tuple[str, ...], list[Fault]] = defaultdict(list)
     for fault in faults:
-        kinds[fault.code].append(fault)
-    by_turns = (fault for turn in zip_longest(*kinds.values()) for fault in turn if fault)
-    chosen = Counter(fault.code for fault in islice(by_turns, SHOWN_FAULTS))
-    lines = [str(fault) for code, group in kinds.items() for fault in group[: chosen[code]]]
-    everything = Faults(tuple(faults), unlisted)
-    if everything.count > len(lines):
-        lines.append(f"... and {everything.count - len(lines):,} more.")
+        found[fault.code, fault.file, fault.message, fault.remedy].append(fault)
+    return list(found.values())
+
+
+def cause_text(alike: Sequence[Fault]) -> str:
+    """A fault, and the lines that others with the same words are at."""
+    first, *others = alike
+    if first.line is None or not others:
+        return str(first)
+    lines = ", ".join(f"{each.line}" for each in alike[:SHOWN_LINES])
+    more = len(alike) - SHOWN_LINES
+    place = f"{first.file}:{lines}{f' (+{more:,})' if more > 0 else ''}"
+    return f"{place}: {first.message} {first.remedy}".rstrip()
+
+
+def _message(faults: Sequence[Fault], unlisted: Mapping[str, int]) -> str:
+    kinds: dict[str, list[list[Fault]]] = defaultdict(list)
+    for cause in causes(faults):
+        kinds[cause[0].code].append(cause)
+    by_turns = (cause for turn in zip_longest(*kinds.values()) for cause in turn if cause)
+    chosen = Counter(cause[0].code for cause in islice(by_turns, SHOWN_CAUSES))
+    shown = [cause for code, group in kinds.items() for cause in group[: chosen[code]]]
+    lines, everything = [*map(cause_text, shown)], Faults(tuple(faults), unlisted)
+    if (left := everything.count - sum(map(len, shown))) > 0:
+        lines.append(f"... and {left:,} more.")
     if everything.count > 1:
         lines.append(f"{counted(everything)}.")
     return "\n".join(lines)

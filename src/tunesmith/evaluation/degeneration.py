@@ -226,8 +226,12 @@ class Degeneration(Described):
         ]
         own = share_text(self.references[ANY].mean, words)
         others = [words.phrase("degeneration.own", score=own), *others]
+        is_one = (
+            len(self.rows[self.arm]) > self.distinct[self.arm] == 1 < self.distinct["references"]
+        )
+        seen = "found" if self.found else "some" if kinds else "one" if is_one else "none"
         return words.phrase(
-            f"degeneration.{'found' if self.found else 'some' if kinds else 'none'}",
+            f"degeneration.{seen}",
             share=share_text(rates[ANY].mean, words),
             kinds=words.phrase("degeneration.join").join(kinds),
             others=", ".join(others),
