@@ -12,7 +12,7 @@ from tests.runs.tiny import base_folder, rows_file
 from tunesmith.cli.main import main
 from tunesmith.config import load_run_config
 from tunesmith.core.errors import DataError
-from tunesmith.data.faults import SHOWN_FAULTS, FaultyData
+from tunesmith.data.faults import SHOWN_CAUSES, FaultyData, cause_text, causes
 from tunesmith.runs import inspect_data as inspecting
 from tunesmith.runs.inspect_data import inspect_data, open_tokenizer
 from tunesmith.runs.rows import load_rows
@@ -103,8 +103,9 @@ def agree(base, folder, seed):
     assert faults == listed
     if error is not None:
         lines = str(error).splitlines()
-        shown = [line for line in lines if line in {str(fault) for fault in listed}]
-        assert len(shown) == min(SHOWN_FAULTS, len(listed))
+        texts = {cause_text(cause) for cause in causes(listed)}
+        shown = [line for line in lines if line in texts]
+        assert len(shown) == min(SHOWN_CAUSES, len(texts))
         assert not any(unlisted)
     return len(faults)
 

@@ -125,7 +125,8 @@ def test_a_call_and_its_result_can_be_answered(caller):
     asked = ask(caller, tool_choice=NAMED, temperature=0).choices[0].message
     result = {"role": "tool", "tool_call_id": asked.tool_calls[0].id, "content": "rain"}
     messages = [{"role": "user", "content": "hi"}, asked.model_dump(exclude_none=True), result]
-    assert ask(caller, messages=messages, max_tokens=3).choices[0].finish_reason == "length"
+    answer = ask(caller, messages=messages, max_tokens=3, temperature=0)
+    assert 1 <= answer.usage.completion_tokens <= 3
 
 
 def test_parallel_calls_can_be_declined_where_no_call_is_forced():

@@ -134,17 +134,13 @@ class Asked:
         try:
             found = [ServedAnswer() for _ in range(self.count)]
             async for number, event in self.answers.events():
-                self.hear(event)
+                if isinstance(event, MadeToken):
+                    self.watch.token()
                 found[number].add(event)
             self.end(found)
             return found
         finally:
             self.finish()
-
-    def hear(self, event: Event) -> None:
-        """Note the time of the first token."""
-        if isinstance(event, MadeToken) and self.watch.token():
-            self.span.first_token()
 
     def end(self, found: Sequence[ServedAnswer]) -> None:
         """Count what was answered."""
@@ -203,7 +199,8 @@ async def _events(asked: Asked, pieces: Pieces, *, counts_usage: bool) -> AsyncI
         for document in pieces.first(asked.count):
             yield pieces.write(document)
         async for number, event in asked.answers.events():
-            asked.hear(event)
+            if isinstance(event, MadeToken) and asked.watch.token():
+                asked.span.first_token()
             found[number].add(event)
             for document in pieces.next(number, event, found[number]):
                 yield pieces.write(document)
