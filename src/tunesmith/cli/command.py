@@ -131,8 +131,8 @@ def calls(
         @functools.wraps(function)
         def call(*_: P.args, **given: P.kwargs) -> Outcome:
             found: Callable[..., Outcome] = operator.attrgetter(verb)(tunesmith)
-            known, no = inspect.signature(found).parameters, inspect.Parameter.empty
-            values = {n: v for n, v in given.items() if v is not None or known[n].default is no}
+            known, unset = inspect.signature(found).parameters, inspect.Parameter.empty
+            values = {n: v for n, v in given.items() if v is not None or known[n].default is unset}
             values |= {name: make(values[name]) for name, make in read.items() if name in values}
             if "progress" in known:
                 values["progress"] = True
