@@ -41,7 +41,7 @@ def test_each_kind_has_its_own_settings_in_the_order_given():
         ({"kind": "regex", "pattern": "a", "patern": "b"}, "did you mean `evaluate.checks.1.patt"),
         ({"kind": "label", "fild": "x"}, "unknown key `evaluate.checks.1.fild`; did you mean"),
         ({"kind": "json", "json_schema": "a"}, "did you mean `evaluate.checks.1.schema`?"),
-        ({"kind": "jsn"}, "`evaluate.checks.1.kind`: unknown kind 'jsn'; known: 'exact',"),
+        ({"kind": "jsn"}, "`evaluate.checks.1.kind`: unknown kind 'jsn'; did you mean 'json'?"),
         ({"name": "x"}, "`evaluate.checks.1.kind`: is missing"),
         ({"kind": "ends_with", "endings": [" "]}, "`evaluate.checks.1.endings`: a text is blank"),
         ({"kind": "exact", "name": ""}, "`evaluate.checks.1.name`"),
@@ -73,3 +73,13 @@ def test_an_unknown_key_of_a_run_names_the_nearest_of_the_same_place():
 def test_a_key_one_level_too_high_names_where_it_belongs():
     with pytest.raises(ConfigError, match=r"`lr`; did you mean `train\.lr`\?"):
         load_run_config(None, {"data": {"train": "a"}, "lr": 1})
+
+
+def test_a_kind_that_is_like_no_other_comes_with_those_known():
+    assert "unknown kind 'what'; known: 'exact'," in fault_of({"kind": "what"})
+
+
+@pytest.mark.parametrize("given", ["json", ["json"], {"kind": "json"}, [{"kind": "json"}]])
+def test_a_name_alone_is_a_check_and_one_check_is_a_list(given):
+    given = {"data": {"train": "rows.jsonl"}, "evaluate": {"checks": given}}
+    assert [each.kind for each in load_run_config(None, given).evaluate.checks] == ["json"]

@@ -53,7 +53,7 @@ def test_a_fault_inside_a_flags_value_names_flag_and_key(faults):
 
 def test_a_wrong_kind_of_method_is_told_at_its_flag(faults):
     (line,) = faults(None, "--method", "lorra")
-    assert line.startswith("--method.kind: unknown kind 'lorra'; known: ")
+    assert line.startswith("--method.kind: unknown kind 'lorra'; did you mean 'lora'? Known: ")
 
 
 def test_flags_that_do_not_go_with_the_files_keys_are_named_beside_the_file(faults):

@@ -68,3 +68,12 @@ def test_a_refused_run_goes_while_another_process_asks_whether_it_is_held(tmp_pa
         folder.discard_unless_begun()
     assert not folder.config.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelled_run_names_the_one_beside_it(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.yaml").touch()
+    with pytest.raises(RunError, match=r"Did you mean .*mine"):
+        RunFolder(tmp_path / "mien").require_run()
+    with pytest.raises(RunError, match="runs list"):
+        RunFolder(tmp_path / "another").require_run()

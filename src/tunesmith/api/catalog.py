@@ -27,8 +27,9 @@ HUB_KEYS = (
     *("name", "hub_id", "parameters", "weight_bytes", "licence", "languages", "of_languages"),
     *("gated", "family", "fit", "checked", "source"),
 )
-HUB_TITLES = ("name", "weights", "runs here", "licence", "languages", "hub id")
-SHOWN_LANGUAGES = 8
+HUB_TITLES = ("name", "weights", "runs here", "languages", "licence", "hub id")
+HUB_ID_WIDTH = 140  # columns of a terminal that have room for a base's id on the hub too
+SHOWN_LANGUAGES = 3
 FACTS = {
     "trains": "trains",
     "strengths": "for",
@@ -65,15 +66,16 @@ class ModelList(Outcome):
             for each in self.models
         ]
         words = ("cached", "what it is")
-        print_table(console, titles, rows=rows, numbers=("size",), words=words)
+        print_table(console, titles, rows=rows, numbers=("size",), whole=("name",), words=words)
         if missing := [each.name for each in self.models if not each.cached]:
             paragraph(console, f"\nFetch one: tunesmith model pull {missing[0]}")
         paragraph(
             console, "\nOn the hub, where it can be reached (docs/languages.md):", style="bold"
         )
-        said = ("runs here", "licence", "languages")
-        hub = map(self._hub_row, self.hub)
-        print_table(console, HUB_TITLES, rows=hub, numbers=("weights",), words=said)
+        columns = HUB_TITLES if console.width >= HUB_ID_WIDTH else HUB_TITLES[:-1]
+        hub = [self._hub_row(each)[: len(columns)] for each in self.hub]
+        said, whole = ("runs here", "licence", "languages"), ("name", "hub id")
+        print_table(console, columns, rows=hub, numbers=("weights",), whole=whole, words=said)
         known: list[Entry | HubBase] = [*self.models, *self.hub]
         fit = [(each.name, each.fit) for each in known if each.fit]
         paragraph(console, "\nWhat for, as far as it is measured or published:", style="bold")
@@ -87,7 +89,7 @@ class ModelList(Outcome):
     def _hub_row(self, base: "HubBase") -> tuple[str, ...]:
         licence = f"{base.licence}{', gated' if base.gated else ''}"
         size = bytes_text(base.weight_bytes)
-        return base.name, size, self._runs(base), licence, _languages(base), base.hub_id
+        return base.name, size, self._runs(base), _languages(base), licence, base.hub_id
 
     def _runs(self, base: "HubBase") -> str:
         if base.family is None:
@@ -96,12 +98,9 @@ class ModelList(Outcome):
 
 
 def _languages(base: "HubBase") -> str:
-    """The languages that the publisher names, and how many it claims."""
-    shown = ", ".join(base.languages[:SHOWN_LANGUAGES])
-    more = base.of_languages or len(base.languages)
-    if not shown:
-        return f"{more}, not named"
-    return shown if more <= SHOWN_LANGUAGES else f"{shown}, ... ({more})"
+    """The languages where they are few, else how many the publisher claims."""
+    count = base.of_languages or len(base.languages)
+    return ", ".join(base.languages) if count <= SHOWN_LANGUAGES else str(count)
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,9 +243,6 @@ def overrides_of(data: object, keywords: Mapping[str, object]) -> Mapping[str, o
             continue
         if name == "method" and isinstance(value, str):
             value = {"kind": value}
-        if name == "checks":
-            listed = value if isinstance(value, list) else [value]
-            value = [{"kind": each} if isinstance(each, str) else each for each in listed]
         given[key] = value
     if isinstance(settings, Flags):  # of a command line, which messages then name
         return Flags(merged(nested(given), settings))

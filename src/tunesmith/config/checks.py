@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
 from tunesmith.config.checks_reference import (
     BleuSettings,
@@ -281,3 +281,14 @@ CheckSettings = Annotated[
     | JudgeSettings,
     Field(discriminator="kind"),
 ]
+
+
+def _listed(value: object) -> object:
+    """One check is a list of one, and a name alone a check of this kind."""
+    checks = [value] if isinstance(value, str | dict | Settings) else value
+    if not isinstance(checks, list | tuple):
+        return value
+    return [{"kind": each} if isinstance(each, str) else each for each in checks]
+
+
+Checks = Annotated[tuple[CheckSettings, ...], BeforeValidator(_listed)]

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tunesmith.config.checks import DEFAULT_EMBEDDER, CheckSettings
+from tunesmith.config.checks import DEFAULT_EMBEDDER, Checks
 from tunesmith.config.endpoint import HostedSettings
 from tunesmith.config.settings import Settings, TogetherError
 
@@ -106,7 +106,7 @@ class PriceSettings(Settings):
 class EvaluateSettings(Settings):
     """How the result is evaluated on held-out rows."""
 
-    checks: tuple[CheckSettings, ...] = Field((), description="rules; the first decides")
+    checks: Checks = Field((), description="rules; the first decides")
     rows: int = Field(
         200, ge=1, description="held-out rows that are answered, and whose losses count, at most"
     )

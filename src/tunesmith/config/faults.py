@@ -80,7 +80,7 @@ class _Given:
         why = f"{reason(fault)}{shown}"
         if fault["type"] == "union_tag_invalid" and isinstance(context, dict):
             names = (*names, "kind")
-            why = f"unknown kind {context['tag']!r}; known: {context['expected_tags']}"
+            why = _unknown_kind(str(context["tag"]), str(context["expected_tags"]))
         elif fault["type"] == "union_tag_not_found":
             names, why = (*names, "kind"), "is missing"
         elif len(faults) > 1 and (field := self._fields(names[:-1]).get(names[-1])):
@@ -146,6 +146,14 @@ def _keys_at_fault(fault: _Fault) -> Sequence[str]:
     context = fault.get("ctx")
     error = context.get("error") if isinstance(context, Mapping) else None
     return error.keys if isinstance(error, TogetherError) else ()
+
+
+def _unknown_kind(kind: str, known: str) -> str:
+    """``known``: the names in quotes, as pydantic lists them."""
+    near = difflib.get_close_matches(kind, known.replace("'", "").split(", "), n=1)
+    if near:
+        return f"unknown kind {kind!r}; did you mean {near[0]!r}? Known: {known}"
+    return f"unknown kind {kind!r}; known: {known}"
 
 
 def _models_under(model: type[BaseModel], key: str) -> list[type[BaseModel]]:

@@ -3,6 +3,7 @@
 Of several ranks only the first writes; the others may have no such folder.
 """
 
+import difflib
 import itertools
 import json
 import re
@@ -166,10 +167,14 @@ class RunFolder:
     def require_run(self) -> None:
         """Raise RunError where no run lies here."""
         if not self.config.is_file():
-            raise RunError(
-                f"{self.path} holds no run (no config.yaml).",
-                remedy="`tunesmith runs list` shows them.",
-            )
+            raise RunError(f"{self.path} holds no run (no config.yaml).", remedy=self._others())
+
+    def _others(self) -> str:
+        """The run beside this folder that was meant, as far as its name shows."""
+        runs = {each.parent.name for each in self.path.parent.glob(f"*/{self.config.name}")}
+        if near := difflib.get_close_matches(self.path.name, sorted(runs), n=1):
+            return f"Did you mean {self.path.parent / near[0]}?"
+        return "`tunesmith runs list` shows them."
 
     def require_trained(self) -> Path:
         """``trained``; raises RunError where there is none yet."""
