@@ -82,7 +82,7 @@ def require_checks(config: "RunConfig") -> None:
     if not config.evaluate.checks:
         raise UsageError(
             "A verdict is required, and without a check there would be none.",
-            remedy="Give one: --evaluate.checks '[{kind: exact}]' (docs/checks.md lists them), or "
+            remedy="Give one: --evaluate.checks exact (docs/checks.md lists them), or "
             "require nothing.",
         )
     if not config.data.eval:

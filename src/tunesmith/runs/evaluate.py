@@ -110,7 +110,7 @@ def _require_questions(config: RunConfig, target: str) -> None:
     if not config.evaluate.checks:
         raise ConfigError(
             f"{target} has no checks, so there is nothing that an answer must pass.",
-            remedy="Give some: --evaluate.checks '[{kind: exact}]'; docs/checks.md lists them.",
+            remedy="Give some: --evaluate.checks exact; docs/checks.md lists them.",
         )
     if not config.data.eval:
         raise ConfigError(

@@ -64,7 +64,7 @@ def probe(
     if not config.evaluate.checks:
         raise ConfigError(
             "A probe decides by a check, and the config has none.",
-            remedy="`tunesmith init DATA` proposes some; or --evaluate.checks '[{kind: label}]'.",
+            remedy="`tunesmith init DATA` proposes some; or --evaluate.checks label.",
         )
     if not config.data.eval:
         raise DataError("A probe needs held-out rows.", remedy="Give --data.eval 0.2, or a file.")
