@@ -5,9 +5,10 @@
         [--threads 1]
     python -m benchmarks.methods.step_sizes --report
 
-Only the last weights are evaluated, so that a setting is seen as it is. A line for each run in
-RESULTS; one that is there is not made again, and a command that was stopped resumes by itself.
-`--grid` without values measures the defaults, with which the best checkpoint counts.
+Where passes are given, only the last weights are evaluated, so that a setting is seen as it is;
+with the defaults the best checkpoint counts. Runs are without retention, but for PRODUCT, which is
+what a user gets. A line for each run in RESULTS; one that is there is not made again, and a command
+that was stopped resumes by itself. `--grid` without values measures the defaults alone.
 """
 
 import statistics
@@ -30,7 +31,7 @@ RESULTS = Path(__file__).parent / "results" / "step_sizes.jsonl"
 FIVE = ("classification", "sentiment", "english-reviews", "tone", "summary")
 AT_THE_END = 1_000_000  # steps between held-out losses and checkpoints: after the last step alone
 # The step of several runs that train together, so that each does not take its own small one.
-# Without retention, as it came after most of the lines.
+# Without retention, so that settings differ in nothing else.
 TOGETHER = {"tokens_per_micro_batch": 1792, "retention": "none"}
 ENDS = {"save_steps": AT_THE_END, "evaluate_steps": AT_THE_END}
 GRIDS: dict[int, list[Grid]] = {
@@ -41,6 +42,7 @@ GRIDS: dict[int, list[Grid]] = {
 }
 BEFORE: Grid = {"train.tokens_per_step": [4096], "train.epochs": [3]}  # the earlier default
 DEFAULTS: Grid = {}
+PRODUCT: Grid = {"train.retention": ["default"]}
 
 
 def main() -> None:
@@ -50,9 +52,9 @@ def main() -> None:
     parser.add_argument("--grid", nargs="*", help="KEY=VALUE,VALUE; a grid by size if left out")
     given = parsed(parser, report)
     for seed, rows, task in product(given.seeds, given.rows, given.tasks):
-        asked = GRIDS[rows] if given.grid is None else [read_grid(given.grid)]
-        for grid in [*asked, BEFORE, DEFAULTS] if given.grid is None else asked:
-            train = {**TOGETHER, **(ENDS if grid else {})}
+        every = [*GRIDS.get(rows, []), BEFORE, DEFAULTS, PRODUCT]
+        for grid in every if given.grid is None else [read_grid(given.grid)]:
+            train = {**TOGETHER, **(ENDS if "train.epochs" in grid else {})}
             measure(
                 (task, rows, seed),
                 given.methods,

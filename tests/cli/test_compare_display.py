@@ -69,7 +69,8 @@ def test_the_table_has_each_verdict_in_words():
     shown = console()
     rows = [row("a", "yes"), row("b", "cannot-tell"), row("c", None)]
     none = dict.fromkeys(("score", "low", "high"))
-    document = {"runs": rows, "base": none, "loss_against_rank": [], "report": "r.html"}
+    beside = {"best": None, "loss_against_rank": [], "report": "r.html"}
+    document = {"runs": rows, "base": none, **beside}
     found = SimpleNamespace(rows=[], out=Path(), to_json=lambda: document)
     Comparison(found).show(shown)
     head, *lines = text(shown).splitlines()[:4]
@@ -84,10 +85,13 @@ def test_one_error_of_several_runs_is_told_once_with_their_names():
     rows = [SimpleNamespace(name=name, error=error, summary=None) for name in ("lora", "prompt")]
     none = dict.fromkeys(("score", "low", "high"))
     ranks = {"runs": ["a", "b"], "text": "Rank 1 is too low."}
-    document = {"runs": [], "base": none, "loss_against_rank": [ranks], "report": "r.html"}
+    best = {"text": "Best score: b."}
+    beside = {"best": best, "loss_against_rank": [ranks], "report": "r.html"}
+    document = {"runs": [], "base": none, **beside}
     found = SimpleNamespace(rows=rows, out=Path(), to_json=lambda: document)
     Comparison(found, {"narrow": ["lora", "prompt"]}).show(shown)
     assert "a, b: Rank 1 is too low." in text(shown)
+    assert "Best score: b." in text(shown)
     assert "report: r.html" in text(shown)
     assert text(shown).count("a.jsonl:1: empty") == 1
     assert "lora, prompt failed" in text(shown)

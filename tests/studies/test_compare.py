@@ -49,6 +49,12 @@ def test_every_method_ends_with_a_row_and_a_run_of_its_own(tmp_path):
     found, events = go(variants(tmp_path), tmp_path / "all")
     document = found.to_json()
     assert [row["name"] for row in document["runs"]] == list(METHODS)
+    scores = {row["name"]: row["score"] for row in document["runs"]}
+    best = document["best"]
+    assert best["score"] == scores[best["run"]] == max(scores.values())
+    assert {*best["ahead"]} == {*METHODS} - {best["run"]}
+    for name, ahead in best["ahead"].items():
+        assert ahead["difference"] == pytest.approx(best["score"] - scores[name])
     for row in document["runs"]:
         assert row["error"] is None
         assert row["reason"] == "done"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tunesmith.api.gate import require_checks
+from tunesmith.api.results import text_in
 from tunesmith.api.settings import (
     Method,
     RunKeywords,
@@ -31,7 +32,7 @@ from tunesmith.core.rank_work import by_first
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.studies import compare as below
+    from tunesmith.studies.compared import ComparisonState
     from tunesmith.studies.variants import Variant
 
 STOPPING = "stopping after this step; again: at once (the last checkpoints stay)"
@@ -54,7 +55,7 @@ NUMBERS = TITLES[2:-1]
 class Comparison(Outcome):
     """Runs beside each other; ``notes`` has what was noticed, with the runs that it is true of."""
 
-    found: "below.ComparisonState"
+    found: "ComparisonState"
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
@@ -99,9 +100,10 @@ class Comparison(Outcome):
             "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
             "together share one peak and one speed. Verdict: was the fine-tune worth it?",
         )
+        paragraph(console, text_in(document["best"]))
         for each in document["loss_against_rank"]:
-            if each["text"]:
-                paragraph(console, f"{', '.join(each['runs'])}: {each['text']}")
+            if text := text_in(each):
+                paragraph(console, f"{', '.join(each['runs'])}: {text}")
         line(console, f"report: {document['report']}")
         for text, style in self._closing():
             paragraph(console, text, style=style)
@@ -235,7 +237,7 @@ def _compared(
     return comparison
 
 
-def draw_reports(found: "below.ComparisonState", work: GroupWork) -> None:
+def draw_reports(found: "ComparisonState", work: GroupWork) -> None:
     """The page of each run that is done, and of all together."""
     from tunesmith.report.writing import draw_report
     from tunesmith.runs.summary import end_trackers

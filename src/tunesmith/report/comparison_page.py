@@ -217,7 +217,10 @@ def _points(runs: Sequence[Document], records: Mapping[str, Records]) -> Iterato
 def _sections(
     document: Document, points: Sequence[ParetoPoint], words: Phrases
 ) -> Iterator[Section]:
-    yield Section("result", [_scores(document, points, words)] if points else [])
+    best = text_in(document.get("best"), words.language)
+    yield Section(
+        "result", [_scores(document, points, words)] if points else [], [best] if best else []
+    )
     yield Section("costs", list(pareto_plots(points, words)))
     ranks = document.get("loss_against_rank") or ()
     texts = ((each["runs"], text_in(each, words.language)) for each in ranks)

@@ -4,10 +4,8 @@ import contextlib
 import gc
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.methods import needs_four_bit
@@ -19,12 +17,10 @@ from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import any_of, is_first, is_restarted
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
-from tunesmith.evaluation.comparison import BASE, TUNED
 from tunesmith.evaluation.evaluator import require_evaluable
 from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
-from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.inputs import COMPARISON, SEARCH, require_files
 from tunesmith.runs.mirror import require_no_mirror
@@ -36,8 +32,8 @@ from tunesmith.runs.rows import load_rows_for
 from tunesmith.runs.run import finish
 from tunesmith.runs.sharding import open_for_ranks
 from tunesmith.runs.started import StartedRun, begin
-from tunesmith.runs.summary import RunSummary, complete_summary
-from tunesmith.studies.ranks import RanksCompared, compare_ranks
+from tunesmith.runs.summary import complete_summary
+from tunesmith.studies.compared import ComparedRun, ComparisonState
 from tunesmith.studies.variants import Variant
 from tunesmith.training.events import Planned
 from tunesmith.training.job import Member, planned
@@ -46,76 +42,6 @@ from tunesmith.training.measure import step_tokens
 
 TOGETHER = "together"  # the name under which what runs over one base take at once is reported
 ProgressOf = Callable[[str], Progress]  # of a run, by its name
-
-
-@dataclass(slots=True)
-class ComparedRun:
-    """One run of the comparison, with its row of the table."""
-
-    name: str
-    config: RunConfig
-    folder: RunFolder
-    trainable_parameters: int | None = None
-    summary: RunSummary | None = None
-    error: TunesmithError | None = None
-
-    def to_json(self) -> dict[str, object]:
-        """The documented keys; null where the run has not come that far."""
-        ended = self.summary.to_json() if self.summary else {}
-        kept = ("peak_bytes", "tokens_per_second", "train_loss", "eval_loss", "reason", "adapter")
-        return {
-            "name": self.name,
-            "method": self.config.method.kind,
-            "run": str(self.folder.path),
-            "trainable_parameters": self.trainable_parameters,
-            "adapter_bytes": _result_bytes(self.summary.adapter if self.summary else None),
-            **{key: ended.get(key) for key in kept},
-            **score_of(ended.get("evaluation"), TUNED),
-            "verdict": _part(ended.get("evaluation"), "verdict").get("answer"),
-            "error": None if self.error is None else str(self.error),
-        }
-
-
-@dataclass(slots=True)
-class ComparisonState:
-    """All runs, and the base's own score on the same rows."""
-
-    out: Path
-    rows: list[ComparedRun]
-    losses: dict[str, Sequence[float]] = field(default_factory=dict)  # of training rows, by run
-    ranks: tuple[RanksCompared, ...] = ()
-
-    def to_json(self) -> dict[str, object]:
-        """The documented document."""
-        found = (row.summary.evaluation for row in self.rows if row.summary)
-        first = next(filter(None, found), None)
-        base = score_of(first, BASE)
-        hosted = {name: score_of(first, name) for name in _part(first, "hosted")}
-        return {
-            "out": str(self.out),
-            "runs": [row.to_json() for row in self.rows],
-            "base": base,
-            **({"hosted": hosted} if hosted else {}),
-            "loss_against_rank": [each.to_json() for each in self.ranks],
-            "report": str(self.out / REPORT),
-        }
-
-
-def _part(evaluation: object, name: str) -> Mapping[str, Any]:
-    return evaluation.get(name) or {} if isinstance(evaluation, Mapping) else {}
-
-
-def score_of(evaluation: object, arm: str) -> dict[str, object]:
-    """Score and interval of an arm under the first check, which decides."""
-    checks = _part(evaluation, "arms").get(arm, {}).get("checks", {})
-    first: Mapping[str, object] = next(iter(checks.values()), {})
-    return {key: first.get(key) for key in ("score", "low", "high")}
-
-
-def _result_bytes(path: str | None) -> int | None:
-    if path is None:
-        return None
-    return sum(file.stat().st_size for file in Path(path).glob("*.safetensors"))
 
 
 def silent(_: str) -> Progress:
@@ -217,9 +143,8 @@ def _run(comparison: ComparisonState, progress_of: ProgressOf) -> ComparisonStat
                 gc.collect()  # its base is gone before the next one is loaded, and measured
                 memory.release(detect_device(group[0].config.device))
     finally:
-        configs = [(row.name, row.config) for row in comparison.rows]
-        comparison.ranks = tuple(compare_ranks(configs, comparison.losses))
-        kept = {"names": [name for name, _ in configs], "losses": comparison.losses}
+        comparison.conclude()
+        kept = {"names": [row.name for row in comparison.rows], "losses": comparison.losses}
         found = {**kept, **comparison.to_json()}
         if is_first():
             files.write_json(comparison.out / COMPARISON, found)

@@ -22,13 +22,12 @@ from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows, load_rows_for
 from tunesmith.studies.compare import (
     TOGETHER,
-    ComparedRun,
-    ComparisonState,
     ProgressOf,
     compare_runs,
     resume_comparison,
     silent,
 )
+from tunesmith.studies.compared import ComparedRun, ComparisonState
 from tunesmith.studies.variants import Variant
 from tunesmith.training.length import choose_length
 from tunesmith.training.steps import total_steps

@@ -15,7 +15,8 @@ from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
 from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows_for
-from tunesmith.studies.compare import TOGETHER, ComparisonState, ProgressOf, compare_runs, silent
+from tunesmith.studies.compare import TOGETHER, ProgressOf, compare_runs, silent
+from tunesmith.studies.compared import ComparisonState
 from tunesmith.studies.recommendation import (
     TRAINING,
     Advice,

@@ -21,7 +21,7 @@ from tunesmith.evaluation.comparison import BASE, TUNED
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.inputs import SEARCH
 from tunesmith.runs.summary import RunSummary
-from tunesmith.studies.compare import score_of
+from tunesmith.studies.compared import score_of
 from tunesmith.studies.search_space import Space, Values, space_json, space_of, with_values
 
 BEST = "best.yaml"
