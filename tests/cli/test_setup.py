@@ -134,16 +134,23 @@ def test_columns_can_be_mapped_and_the_config_keeps_the_mapping(rows, tmp_path, 
     assert load_run_config(out, {}).data.map == {"prompt": "q", "completion": "a"}
 
 
-def test_faults_are_counted_the_first_are_told_and_the_config_is_written(rows, tmp_path, tunesmith):
+def test_faults_are_counted_by_cause_and_the_config_is_written(rows, tmp_path, tunesmith):
     data, out = rows(*LABELS, *[{"prompt": "x"}] * 7), tmp_path / "c.yaml"
     ended = tunesmith("init", data, "--out", out, "--json")
     assert (ended.status, ended.document["faults"]) == (0, 7)
     assert load_run_config(out, {}).data.train == str(data)
-    first, *told = ended.err.splitlines()
+    first, cause, all_, *_ = ended.err.splitlines()
     assert first.startswith("note: 7 faults, for which a run refuses this data")
-    for number, line in enumerate(told[:5], start=len(LABELS) + 1):
-        assert line.startswith(f"  {data}:{number}: ")
-    assert told[5:7] == ["  ... and 2 more", f"All are listed by: tunesmith data check {data}"]
+    lines = ", ".join(str(len(LABELS) + n) for n in range(1, 6))
+    assert cause.startswith(f"  {data}:{lines} (+2): ")
+    assert all_ == f"All are listed by: tunesmith data check {data}"
+
+
+def test_causes_beyond_the_first_are_counted(rows, tmp_path, tunesmith):
+    faulty = [{"prompt": "x", "completion": value} for value in (1, [1], {"a": 1}, True, "")]
+    faulty += [{"prompt": value, "completion": "x"} for value in (1, [1])]
+    ended = tunesmith("init", rows(*LABELS, *faulty), "--out", tmp_path / "c.yaml")
+    assert "  ... and 1 more" in ended.err.splitlines()
 
 
 def test_one_fault_is_one_fault(rows, tmp_path, tunesmith):

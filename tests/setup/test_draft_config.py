@@ -167,6 +167,24 @@ def test_few_rows_steps_and_held_out_rows_are_noted(drafted, base_folder):
     assert kinds == ["few rows for lora", "few steps", "few held-out rows"]
 
 
+def test_what_the_bases_template_leaves_out_is_a_fault_and_calls_suggest_their_check(
+    drafted, base_folder, tmp_path
+):
+    call = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}
+    asked = {"role": "user", "content": "Rain?"}
+    rows = [{"messages": [asked, {"role": "assistant", "tool_calls": [call]}]}] * 3
+    draft, path = drafted(rows)
+    assert draft.faults == ()
+    tokenizer = tokenizer_here(str(base_folder))
+    with_base = draft_config(DataSettings(train=str(path)), tokenizer=tokenizer)
+    assert [(each.code, each.line) for each in with_base.faults] == [
+        ("tool_calls_ignored", line) for line in (1, 2, 3)
+    ]
+    for each in (draft, with_base):
+        (check,) = loaded(each.text, tmp_path).evaluate.checks
+        assert check.kind == "tool_call"
+
+
 def test_rows_in_a_language_that_the_base_is_not_for_are_noted_beside_it(drafted, tmp_path):
     rows = [
         {"prompt": f"{i}번 주문은 언제 오나요?", "completion": f"{i}일 안에 도착할 예정이에요."}

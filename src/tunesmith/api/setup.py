@@ -173,7 +173,7 @@ def _size(count: int | None) -> str:
     return "unknown" if count is None else bytes_text(count)
 
 
-SHOWN_FAULTS = 5
+SHOWN_CAUSES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,19 +186,22 @@ class Drafted(Outcome):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the default base does not read, the first faults for which a run refuses the data,
+        """What the default base does not read, the first causes for which a run refuses the data,
         and what is worth knowing before one.
         """
+        from tunesmith.data.faults import cause_text, causes
+
         unread = [f"note: {self.found.unread}"] * bool(self.found.unread)
         faults, known = self.found.faults, [f"note: {text}" for text in self.found.notes]
         if not faults:
             return [*unread, *known]
-        more = [f"  ... and {len(faults) - SHOWN_FAULTS:,} more"] * (len(faults) > SHOWN_FAULTS)
+        shown = causes(faults)[:SHOWN_CAUSES]
+        left = len(faults) - sum(map(len, shown))
         return (
             *unread,
             f"note: {pluralize(len(faults), 'fault')}, for which a run refuses this data:",
-            *(f"  {fault}" for fault in faults[:SHOWN_FAULTS]),
-            *more,
+            *(f"  {cause_text(alike)}" for alike in shown),
+            *([f"  ... and {left:,} more"] if left else []),
             f"All are listed by: tunesmith data check {shlex.join(self.words)}",
             *known,
         )

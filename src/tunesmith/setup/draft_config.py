@@ -18,11 +18,12 @@ from tunesmith.config.settings import nested_models
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.files import replace_text
 from tunesmith.core.numbers import pluralize
-from tunesmith.data.chat_format import inserted_system_prompt
+from tunesmith.data.chat_format import inserted_system_prompt, study
 from tunesmith.data.faults import Fault, Faults, refuse
 from tunesmith.data.formats.columns import PLAIN_TEXT
 from tunesmith.data.read import DROPPED_EMPTY, ReadResult, scan_source
 from tunesmith.data.rows import Conversation
+from tunesmith.data.template import unfit
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.runs.enough import few_of_rows
 from tunesmith.runs.inputs import source_request
@@ -59,7 +60,8 @@ class Draft:
 def draft_config(settings: DataSettings, *, tokenizer: Tokenizer | None = None) -> Draft:
     """The config for this data; raises FaultyData where no row of it can be read.
 
-    With the base's ``tokenizer`` the draft also knows its own system prompt, and counts steps.
+    With the base's ``tokenizer`` the draft also knows its own system prompt, what its chat template
+    leaves out of the rows, and counts steps.
     """
     (source,) = settings.sources
     asked = replace(source_request(settings, source), system=None)
@@ -69,7 +71,10 @@ def draft_config(settings: DataSettings, *, tokenizer: Tokenizer | None = None) 
     assert reading.format is not None
     is_text = reading.format == PLAIN_TEXT.name  # of which nothing is asked
     has_template = not is_text and getattr(tokenizer, "chat_template", None)
-    inserted = inserted_system_prompt(tokenizer) if tokenizer and has_template else None
+    inserted, faults = None, reading.faults
+    if tokenizer and has_template:
+        inserted = inserted_system_prompt(tokenizer)
+        faults += tuple(_unfit(reading.conversations, tokenizer, settings))
     found = propose(reading.conversations, system=settings.system, inserted=inserted)
     given = settings.model_dump(exclude_unset=True) | {"format": reading.format}
     unread = _unread(reading.conversations, tokenizer)
@@ -88,11 +93,21 @@ def draft_config(settings: DataSettings, *, tokenizer: Tokenizer | None = None) 
         reading.format,
         reading.rows,
         found.checks,
-        reading.faults,
+        faults,
         found.system,
         (*left_out, *found.remarks, *(note.message for note in few)),
         unread,
     )
+
+
+def _unfit(
+    rows: Sequence[Conversation], tokenizer: Tokenizer, settings: DataSettings
+) -> Iterator[Fault]:
+    """What the base's chat template does not write of each row, and what it would take for marks."""
+    chat_format, is_checked = study(tokenizer), settings.control_tokens != "text"
+    for row in rows:
+        for fault in unfit(row, chat_format, control_tokens=is_checked):
+            yield fault.at(row.file, row.line)
 
 
 def _unread(rows: Sequence[Conversation], tokenizer: Tokenizer | None) -> str:

@@ -139,6 +139,9 @@ def propose(
     chat template writes by itself where a row has none.
     """
     rows = [row for row in conversations if row.supervised and not row.is_text]
+    if calling := [row for row in rows if row.messages[row.supervised[-1]].tool_calls]:
+        reason = f"{len(calling):,} of {pluralize(len(rows), 'answer')} call tools"
+        return Proposals((Proposal({"kind": "tool_call"}, reason),))
     answers = [row.messages[row.supervised[-1]].content.strip() for row in rows]
     if not answers:
         return Proposals()
