@@ -159,7 +159,7 @@ class Fitting:
         if (longest := self.longest_context()) and longest < wish.document:
             yield f"documents of at most {pluralize(longest, 'token')} (data.max_tokens)"
         if (ranks := self._fitting_ranks()) is not None:
-            yield f"{pluralize(ranks, 'rank')}, the base sharded over them (--ranks {ranks})"
+            yield f"{pluralize(ranks, 'device')}, the base sharded over them (--ranks {ranks})"
 
     def _fitting_rank(self) -> int | None:
         rank = getattr(self.settings, "rank", None)

@@ -83,7 +83,7 @@ def _not_for(records: Records, languages: Sequence[str]) -> Iterator[str]:
         yield f"Its own purpose, before a further evaluation: {reason}."
     yield "Requests of another kind than the rows that it was trained on."
     spoken = ", ".join(languages)
-    yield f"Languages other than {spoken}." if spoken else "Any language: none was tested."
+    yield f"Languages other than {spoken}." if spoken else "Languages other than its rows'."
     findings = evaluation.get("forgetting") or ()
     lost = [str(each["probe"]) for each in findings if each.get("outcome") == "forgotten"]
     if lost:
