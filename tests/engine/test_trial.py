@@ -34,6 +34,22 @@ def test_one_that_keeps_them_runs_with_a_note():
     assert len(prepare_(model).linears) == 7 * SHAPE["num_hidden_layers"]
 
 
+# Layers that mix the rows of a text in ways of their own, with every kind that the family has.
+MIXED = {
+    "lfm2": {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3},
+    "lfm3": {},
+    "falcon_h1": {},
+    "qwen3_next": {},
+}
+
+
+@pytest.mark.parametrize("kind", MIXED)
+def test_layers_of_recent_hybrids_keep_every_contract(kind):
+    found = trial.try_family(AutoConfig.for_model(kind, **MIXED[kind]))
+    assert [each.name for each in found.contracts if each.broken] == []
+    assert len(found.contracts) == 8
+
+
 BROKEN = {
     "cohere": "the head's scores are multiplied by 0.0625 (times logit_scale)",
     "phi": "PhiForCausalLM has no language-model head without bias",

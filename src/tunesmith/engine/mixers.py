@@ -13,12 +13,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.models.falcon_h1 import modeling_falcon_h1 as falcon
 from transformers.models.granitemoehybrid import modeling_granitemoehybrid as granite
+from transformers.models.lfm2 import modeling_lfm2 as lfm2
 from transformers.models.qwen3_5 import modeling_qwen3_5 as qwen
+from transformers.models.qwen3_next import modeling_qwen3_next as qwen_next
 
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.fused import same_words
-from tunesmith.engine.state import Parts, over_documents
+from tunesmith.engine.state import Parts, convolution_of, over_documents
 
 CHUNK_ROWS = 64  # docs/log.md
 Shape = tuple[int, ...]
@@ -27,12 +30,22 @@ Shape = tuple[int, ...]
 def _gated_delta_net(module: Any, hidden_states: Tensor, **_: object) -> Tensor:
     """Gated DeltaNet (arXiv 2412.06464), [1, T, D] -> [1, T, D]; state [H, Dk, Dv]."""
     z = module.in_proj_z(hidden_states)
-    beta = module.in_proj_b(hidden_states)[0].sigmoid()
-    decay = -module.A_log.float().exp() * nn.functional.softplus(
-        module.in_proj_a(hidden_states)[0].float() + module.dt_bias
-    )
-    mixed = module.in_proj_qkv(hidden_states)[0]
-    y = over_documents(module, mixed, (decay, beta), partial(_delta_rule, module))
+    b, a = module.in_proj_b(hidden_states)[0], module.in_proj_a(hidden_states)[0]
+    return _delta_net(module, module.in_proj_qkv(hidden_states)[0], z, b, a)
+
+
+def _grouped_delta_net(module: Any, hidden_states: Tensor, **_: object) -> Tensor:
+    """The same with projections that are joined, each key head's parts beside each other."""
+    joined = module.in_proj_qkvz(hidden_states), module.in_proj_ba(hidden_states)
+    query, key, value, z, b, a = module.fix_query_key_value_ordering(*joined)
+    mixed = torch.cat([part.flatten(2) for part in (query, key, value)], -1)[0]
+    return _delta_net(module, mixed, z, b[0], a[0])
+
+
+def _delta_net(module: Any, mixed: Tensor, z: Tensor, b: Tensor, a: Tensor) -> Tensor:
+    """From queries, keys and values [T, C], the output's gates, and strengths and decays [T, H]."""
+    decay = -module.A_log.float().exp() * nn.functional.softplus(a.float() + module.dt_bias)
+    y = over_documents(module, mixed, (decay, b.sigmoid()), partial(_delta_rule, module))
     y = module.norm(y.flatten(0, 1), z.reshape(-1, module.head_v_dim))
     out: Tensor = module.out_proj(y.view(1, len(mixed), -1))
     return out
@@ -63,14 +76,28 @@ def _delta_rule(
 
 def _mamba2(module: Any, hidden_states: Tensor, **_: object) -> Tensor:
     """Mamba-2 (arXiv 2405.21060), [1, T, D] -> [1, T, D]; state [H, Dh, N]."""
+    y, gate = _mamba2_mixed(module, module.in_proj(hidden_states)[0])
+    out: Tensor = module.out_proj(module.norm(y, gate).to(hidden_states.dtype)[None])
+    return out
+
+
+def _scaled_mamba2(module: Any, hidden_states: Tensor, **_: object) -> Tensor:
+    """Falcon H1's: the same with factors on what is projected, and not always a norm."""
+    projected = module.in_proj(hidden_states * module.ssm_in_multiplier)[0]
+    y, gate = _mamba2_mixed(module, projected * module.mup_vector[0])
+    y = module.norm(y, gate) if module.mamba_rms_norm else y * nn.functional.silu(gate)
+    out: Tensor = module.out_proj(y.to(hidden_states.dtype)[None])
+    return out
+
+
+def _mamba2_mixed(module: Any, projected: Tensor) -> tuple[Tensor, Tensor]:
+    """What is projected [T, ..], mixed along each document [T, C], and its gates [T, C]."""
     widths = [module.intermediate_size, module.conv_dim, module.num_heads]
-    gate, mixed, step = module.in_proj(hidden_states)[0].split(widths, -1)
+    gate, mixed, step = projected.split_with_sizes(widths, -1)
     step = nn.functional.softplus(step + module.dt_bias.to(step.dtype))
     step = step.clamp(*module.time_step_limit)  # here, as a padded row takes a step of 0
     y = over_documents(module, mixed, (step,), partial(_mamba2_scan, module))
-    y = module.norm(y.flatten(1), gate)
-    out: Tensor = module.out_proj(y.to(hidden_states.dtype)[None])
-    return out
+    return y.flatten(1), gate
 
 
 def _mamba2_scan(
@@ -92,6 +119,14 @@ def _mamba2_scan(
     )
     y, after = made if handed_on else (made, None)
     return y, after
+
+
+def _short_convolution(module: Any, hidden_states: Tensor, **_: object) -> Tensor:
+    """LFM2's gated convolution of few rows, [1, T, D] -> [1, T, D]; its inputs are its state."""
+    before, behind, x = module.in_proj(hidden_states)[0].chunk(3, -1)
+    y = behind * over_documents(module, before * x, (), None)
+    out: Tensor = module.out_proj(y[None])
+    return out
 
 
 def _heads(part: Tensor, width: int) -> Tensor:
@@ -117,14 +152,21 @@ class Mixer:
     state: Callable[[Any], Shape]
 
 
+def _delta_state(module: Any) -> Shape:
+    return (module.num_v_heads, module.head_k_dim, module.head_v_dim)
+
+
+def _mamba2_state(module: Any) -> Shape:
+    return (module.num_heads, module.head_dim, module.ssm_state_size)
+
+
 # transformers repeats a family's code in the next family's file.
 MIXERS: Mapping[Hashable, Mixer] = {
-    same_words(qwen.Qwen3_5GatedDeltaNet.forward): Mixer(
-        _gated_delta_net, lambda module: (module.num_v_heads, module.head_k_dim, module.head_v_dim)
-    ),
-    same_words(granite.GraniteMoeHybridMambaLayer.forward): Mixer(
-        _mamba2, lambda module: (module.num_heads, module.head_dim, module.ssm_state_size)
-    ),
+    same_words(qwen.Qwen3_5GatedDeltaNet.forward): Mixer(_gated_delta_net, _delta_state),
+    same_words(qwen_next.Qwen3NextGatedDeltaNet.forward): Mixer(_grouped_delta_net, _delta_state),
+    same_words(granite.GraniteMoeHybridMambaLayer.forward): Mixer(_mamba2, _mamba2_state),
+    same_words(falcon.FalconH1Mixer.forward): Mixer(_scaled_mamba2, _mamba2_state),
+    same_words(lfm2.Lfm2ShortConv.forward): Mixer(_short_convolution, lambda _: (0,)),
 }
 
 
@@ -146,7 +188,7 @@ def reset_states_(model: nn.Module) -> dict[int, tuple[Shape, Shape]]:
                 "not know.",
                 remedy="This model family is not supported yet.",
             )
-        channels, _, taps = module.conv1d.weight.shape
+        channels, _, taps = convolution_of(module).weight.shape
         module.forward = partial(mixer.forward, module)
         shapes[int(module.layer_idx)] = (taps - 1, channels), mixer.state(module)
     return shapes

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.activations import ACT2FN
 
@@ -25,19 +25,25 @@ Scan = Callable[[Parts, Tensor | None, bool], tuple[Tensor, Tensor | None]]
 outputs [B, S, ..] and those states. Rows of zeros at the end must leave a state as it is."""
 
 
-def over_documents(module: Any, mixed: Tensor, others: Parts, scan: Scan) -> Tensor:
+def over_documents(module: Any, mixed: Tensor, others: Parts, scan: Scan | None) -> Tensor:
     """The outputs [T, ..] of a layer with a state: its convolution, then ``scan`` by groups.
 
     ``mixed`` [T, C] is what the convolution reads; what it makes of it, and ``others`` [T, ..], are
-    the parts. Raises RuntimeError for a prefix whose state is not known.
+    the parts. Without a scan the convolution is all. Raises RuntimeError for a prefix whose state
+    is not known.
     """
-    layer, weight = int(module.layer_idx), module.conv1d.weight
-    layout = layout_of(current_stream(), weight.shape[-1])
+    layer, convolution = int(module.layer_idx), convolution_of(module)
+    layout = layout_of(current_stream(), convolution.kernel_size[0])
     kept = [slots.read(layer) for slots in layout.kept]
     earlier = [inputs.flatten(0, 1) for inputs, _ in kept]
     rows = torch.cat([mixed.new_zeros(1, mixed.shape[1]), *earlier, mixed])
-    outputs = apply(_Convolution, take(rows, layout.rows), weight, module.conv1d.bias)
-    parts = (ACT2FN[module.activation](take(outputs, layout.own)), *others)
+    filtered = apply(_Convolution, take(rows, layout.rows), convolution.weight, convolution.bias)
+    outputs = take(filtered, layout.own)
+    if scan is None:
+        for slots, tails, _ in layout.keeps:
+            slots.write_(layer, rows.detach()[tails], rows.new_zeros(len(tails), 0))
+        return outputs
+    parts = (ACT2FN[module.activation](outputs), *others)
     states, made = [state for _, state in kept], []
     for group in layout.groups:
         before = None if group.before is None else take(joined(states), group.before)
@@ -48,6 +54,11 @@ def over_documents(module: Any, mixed: Tensor, others: Parts, scan: Scan) -> Ten
     for slots, tails, ends in layout.keeps:
         slots.write_(layer, rows.detach()[tails], take(joined(states), ends).detach())
     return take(joined(made), layout.order)
+
+
+def convolution_of(module: nn.Module) -> nn.Conv1d:
+    """The causal convolution of a layer."""
+    return next(child for child in module.children() if isinstance(child, nn.Conv1d))
 
 
 def _run(

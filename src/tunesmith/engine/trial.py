@@ -270,7 +270,8 @@ class _Trial:
         reached = {*engine.parameters, *(f"{name}.weight" for name in engine.linears)}
         layers = dict(engine.model.get_decoder().layers.named_parameters())
         others = {n: p for n, p in layers.items() if not any(r.endswith(n) for r in reached)}
-        left = sum(p.numel() for p in others.values() if p.dim() > 1)
+        # Norms, and the convolutions of single channels, are small in a base of any use.
+        left = sum(p.numel() for p in others.values() if p.dim() > 1 and p.shape[1] > 1)
         share = left / sum(p.numel() for p in layers.values())
         most = max(others, key=lambda name: others[name].numel(), default="")
         if share <= SMALL_SHARE:

@@ -103,7 +103,7 @@ def draft_config(settings: DataSettings, *, tokenizer: Tokenizer | None = None) 
 def _unfit(
     rows: Sequence[Conversation], tokenizer: Tokenizer, settings: DataSettings
 ) -> Iterator[Fault]:
-    """What the base's chat template does not write of each row, and what it would take for marks."""
+    """What the base's chat template leaves out of the rows, and what it would take for marks."""
     chat_format, is_checked = study(tokenizer), settings.control_tokens != "text"
     for row in rows:
         for fault in unfit(row, chat_format, control_tokens=is_checked):
