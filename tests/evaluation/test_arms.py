@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.runs.tiny import base_folder, config
+from tests.runs.tiny import base_folder, config, rows_file
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.methods import PTuningSettings
@@ -202,6 +202,24 @@ def test_four_arms_are_answered_and_told_with_their_tokens(tmp_path, asked, kind
         for arm in ARMS:
             recount = sum(line["scores"][arm][name] for line in lines) / rows
             assert document["arms"][arm]["checks"][name]["score"] == pytest.approx(recount)
+
+
+def test_arms_that_ask_the_same_share_their_answers(tmp_path):
+    base = base_folder(tmp_path / "base")
+    template = base / "chat_template.jinja"
+    inserted = (
+        f"{{% if messages[0].role != 'system' %}}{{{{ 's\\n{INSTRUCTION}\\n' }}}}{{% endif %}}"
+    )
+    given = (
+        "{% if messages[0].role == 'system' %}{{ 's\\n' + messages[0].content + '\\n' }}{% endif %}"
+    )
+    rest = template.read_text().replace("in messages %}", "in messages if m.role != 'system' %}")
+    template.write_text(inserted + given + rest)
+    rows_file(tmp_path / "rows.jsonl")
+    document = train_run(made(tmp_path, evaluate={"num_fewshot": 0})).evaluation
+    base_arm, prompted = (document["arms"][name] for name in ("base", "prompted"))
+    assert base_arm["prompt_tokens"] == prompted["prompt_tokens"]
+    assert base_arm["checks"] == prompted["checks"]
 
 
 def test_no_example_is_a_held_out_row(tmp_path):

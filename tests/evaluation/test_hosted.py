@@ -13,7 +13,9 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.progress import Notice, Progress
 from tunesmith.data.rows import Conversation, Message, ToolCall
 from tunesmith.evaluation.answers import Question, questions_of
-from tunesmith.evaluation.hosted import open_arms
+from tunesmith.evaluation.checks.tool_call import calls_in
+from tunesmith.evaluation.endpoint import EndpointReply
+from tunesmith.evaluation.hosted import _text_of, open_arms
 from tunesmith.report.run_page import run_page
 from tunesmith.runs.evaluated import KEY as INPUTS
 from tunesmith.runs.evaluated import known_evaluation
@@ -203,3 +205,12 @@ def test_a_call_is_compared_in_the_words_of_the_base(home):
         arm.ask(Progress())
         assert arm.answers(tokenizer).texts == (questions[0].reference,)
     assert "Oslo" in questions[0].reference
+
+
+@pytest.mark.parametrize("arguments", ["", "{}"])
+def test_a_call_without_arguments_is_a_call(home, arguments):
+    tokenizer = FAMILIES["qwen2_5"].tokenizer
+    question = Question((Message("user", "Time?"),), "", ())
+    reply = EndpointReply("", 1, 1, calls=(("now", arguments),))
+    (call,) = calls_in(_text_of(reply, question, tokenizer))
+    assert (call.name, call.arguments) == ("now", {})

@@ -143,3 +143,8 @@ def test_a_sample_is_spread_and_bounded(run, monkeypatch):
     assert len(sample(rows.train, 3)) == len(sample_rows(rows, 3).train) == 3
     monkeypatch.setattr(overfitting_evidence, "MAX_TOKENS", 1)
     assert len(sample(rows.train)) == 2
+
+
+def test_a_run_whose_steps_are_gone_has_no_losses():
+    found = Curves([])
+    assert all(math.isnan(each) for each in (found.first, found.last, found.peak))

@@ -181,6 +181,16 @@ def test_an_adapter_without_its_run_is_judged_on_a_file(trained, tmp_path):
     assert ours.document["arms"]["tuned"]["checks"] == found.document["arms"]["tuned"]["checks"]
 
 
+def test_a_file_is_asked_whole_although_a_part_of_the_runs_own_rows_chose(tmp_path):
+    data = {"train": str(tmp_path / "rows.jsonl"), "eval": 0.4, "validation": 0.5}
+    base_folder(tmp_path / "base")
+    rows_file(tmp_path / "rows.jsonl")
+    train_run(made(tmp_path, data=data))
+    other = str(rows_file(tmp_path / "other.jsonl", count=7))
+    found, _ = evaluated(tmp_path / "run", data=other)
+    assert found.document["rows"] == 7
+
+
 def test_a_model_alone_is_asked_and_nothing_is_claimed_of_a_tuning(tmp_path):
     base = base_folder(tmp_path / "base")
     other = str(rows_file(tmp_path / "other.jsonl", count=7))

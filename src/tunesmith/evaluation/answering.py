@@ -96,6 +96,10 @@ class AnswerCache:
         """The answer to a prompt, if it was given before."""
         return self._known.get(_name(prompt))
 
+    def require(self, prompt: Prompt) -> CachedAnswer:
+        """The answer to a prompt; raises KeyError without one, as answers belong to rows."""
+        return self._known[_name(prompt)]
+
     def keep(self, prompt: Prompt, said: CachedAnswer) -> None:
         """Remember an answer."""
         name = _name(prompt)
@@ -157,7 +161,7 @@ def answer_arms(
         caches[arm].keep(prompt, CachedAnswer(one.ids, one.ended))
         phase.at(known + count)
     return {
-        name: tuple(said for prompt in arm.prompts if (said := caches[name].said(prompt)))
+        name: tuple(caches[name].require(prompt) for prompt in arm.prompts)
         for name, arm in arms.items()
     }
 

@@ -168,6 +168,8 @@ def again(
 
 
 def _reworded(question: Question, settings: ConsistencySettings, given: Given) -> list[Question]:
+    if question.messages[-1].role != "user":  # the result of a tool has no other wording
+        return []
     texts = [
         *given.get(fold(question.text), ()),
         *paraphrases(question.text, limit=settings.paraphrases),

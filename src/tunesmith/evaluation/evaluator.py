@@ -239,7 +239,7 @@ class Evaluator:
         participants = {name: fingerprint(self._loaded.base) for name in arms}
         if tuned is not None:
             participants[TUNED] = tuned.participant
-        caches = {name: self._cache(participant) for name, participant in participants.items()}
+        caches = self._caches(participants)
         self._estimate(arms, unanswered(arms, caches), tuned)
         asked = pluralize(len(self.questions), "held-out question")
         phase = f"answering {asked} ({', '.join(arms)})"
@@ -276,7 +276,7 @@ class Evaluator:
             return 0.0, 0.0
         loaded = self._loaded
         left = {name: arm for name, arm in self.base.arms.items() if name not in self._answered}
-        caches = {name: self._cache(fingerprint(loaded.base)) for name in left}
+        caches = self._caches(dict.fromkeys(left, fingerprint(loaded.base)))
         tuned = arm_of(loaded, TUNED, self.questions, adapter=adapter)
         waiting = [*unanswered(left, caches), *((TUNED, prompt) for prompt in tuned.prompts)]
         scored = 1 if self._knows_base else 2
@@ -296,9 +296,12 @@ class Evaluator:
         is_kept = self.probing is not None and self.probing.knows_base
         return is_kept or self._known_probes is not None
 
-    def _cache(self, participant: str) -> AnswerCache:
+    def _caches(self, participants: Mapping[str, str]) -> dict[str, AnswerCache]:
+        """The answers of each arm; arms of one participant share theirs."""
         sampling = Sampling(max_new_tokens=self._config.evaluate.longest_answer)
-        return open_cache(participant, sampling, self._loaded.base.stop_ids)
+        stop_ids = self._loaded.base.stop_ids
+        opened = {each: open_cache(each, sampling, stop_ids) for each in {*participants.values()}}
+        return {name: opened[participant] for name, participant in participants.items()}
 
     def _remaining(self, loaded: LoadedBase, adapter: str | None) -> Remaining:
         return Remaining(

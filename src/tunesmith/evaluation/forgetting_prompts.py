@@ -9,7 +9,7 @@ from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.data.chat_format import instructed, study, with_system
 from tunesmith.data.rows import Message, Tool
 from tunesmith.evaluation.answering import DrawRequest
-from tunesmith.evaluation.checks.check import CannotScore, Check
+from tunesmith.evaluation.checks.check import Check
 from tunesmith.evaluation.comparison import rows_needed
 from tunesmith.evaluation.degeneration import compact, repeats_itself, repeats_question
 from tunesmith.evaluation.forgetting_probes import ProbeMeasure
@@ -51,7 +51,7 @@ class ProbePrompt:
             return bool(answer.strip()) and all(
                 check.score(answer, None, self.query) == 1 for check in self.checks
             )
-        except CannotScore:
+        except Exception:  # whatever an answer does to a rule, it did not pass it
             return False
 
 

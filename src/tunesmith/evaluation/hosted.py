@@ -134,13 +134,13 @@ def _text_of(reply: EndpointReply, question: Question, tokenizer: Tokenizer) -> 
     if not reply.calls:
         return said
     try:
-        calls = tuple(ToolCall(name, json.loads(given)) for name, given in reply.calls)
+        calls = tuple(ToolCall(name, json.loads(given or "{}")) for name, given in reply.calls)
         answer = Message("assistant", said, tool_calls=calls)
         until = len(question.messages)
         asked = Conversation((*question.messages, answer), "", 0, until, question.tools)
         return rendered(asked, tokenizer)
     except (TunesmithError, *TEMPLATE_ERRORS):  # arguments that are no JSON, or a plain template
-        written = [json.dumps({"name": n, "arguments": given}) for n, given in reply.calls]
+        written = [json.dumps({"name": n, "arguments": given or {}}) for n, given in reply.calls]
         return "\n".join(filter(None, (said, *written)))
 
 

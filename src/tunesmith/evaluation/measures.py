@@ -219,9 +219,9 @@ class Measures:
 
     @property
     def _key(self) -> Hashable:
-        """What the base's part depends on."""
+        """What the base's part depends on; as text, since tools and calls have no hash."""
         settings = self.config.evaluate.model_dump_json()
-        return settings, self.config.train.seed, tuple(self.questions)
+        return settings, self.config.train.seed, repr(list(self.questions))
 
     @property
     def _facts_key(self) -> Hashable:

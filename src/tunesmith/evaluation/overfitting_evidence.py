@@ -59,10 +59,10 @@ class Curves:
     @property
     def peak(self) -> float:
         """The highest median of three steps in a row."""
-        threes = [
-            statistics.median(self.train[i : i + 3]) for i in range(max(1, len(self.train) - 2))
-        ]
-        return max(threes) if self.train else math.nan
+        if not self.train:
+            return math.nan
+        starts = range(max(1, len(self.train) - 2))
+        return max(statistics.median(self.train[i : i + 3]) for i in starts)
 
     @property
     def lowest_held(self) -> tuple[int, float] | None:

@@ -86,7 +86,7 @@ def evaluate_target(
 
 def subject_of(target: str, overrides: Mapping[str, object], data: str | None) -> Subject:
     """What a name means: a run's folder (or the result in it), an adapter's, or a base."""
-    held = {"data": {"eval": data}} if data is not None else {}
+    held = {"data": {"eval": data, "validation": 0.0}} if data is not None else {}
     if (run := run_of(target)) is not None:
         trained = run.require_trained()
         config = run.read_config(merged(overrides, held))

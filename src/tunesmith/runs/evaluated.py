@@ -82,7 +82,7 @@ def known_evaluation(
     place = RunFolder(out) if out is not None else run
     if run is None or place is None:
         return None
-    held = {"data": {"eval": data}} if data is not None else {}
+    held = {"data": {"eval": data, "validation": 0.0}} if data is not None else {}
     try:
         document = json.loads(place.evaluation.read_text(encoding="utf-8"))
         config = run.read_config(merged(overrides, held))

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from tunesmith.evaluation.checks.check import Case, score_cases
 from tunesmith.evaluation.checks.numbers import final_number
 from tunesmith.evaluation.checks.slots import BRACKETS, UNSAID
 from tunesmith.evaluation.checks.table import build_checks
-from tunesmith.evaluation.checks.text_rules import count_words
+from tunesmith.evaluation.checks.text_rules import count_words, is_mark
 from tunesmith.setup.persona import (
     Persona,
     forbidden_phrases,
@@ -78,7 +77,7 @@ def _shared_ending(texts: Sequence[str]) -> str:
 def _without_punctuation(text: str) -> str:
     """``text`` without the punctuation, symbols and white space at its end."""
     end = len(text)
-    while end and (text[end - 1].isspace() or unicodedata.category(text[end - 1])[0] in "PS"):
+    while end and is_mark(text[end - 1]):
         end -= 1
     return text[:end]
 

@@ -23,6 +23,8 @@ def score(answer, *endings, **settings):
         "좋아요~",
         "좋아요^^",
         "좋아요 😊",
+        "좋아요 \u2764\ufe0f",
+        "좋아요 \U0001f469\u200d\U0001f4bb",
         '"좋아요."',
     ],
 )

@@ -43,6 +43,12 @@ def test_rouge_of_ascii_text_is_rouge_scores(row):
         assert found == pytest.approx(expected, abs=1e-9), measure
 
 
+def test_words_of_scripts_whose_vowels_are_marks_are_whole():
+    rouge = check(RougeSettings(measure="rouge1"))
+    assert rouge.score("की किताब", "का किताब") == pytest.approx(0.5)
+    assert rouge.score("हिन्दी", "हिन्दी") == 1.0
+
+
 def longest_common_subsequence(a, b):
     """The textbook's table."""
     table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]

@@ -49,8 +49,21 @@ def test_another_call_or_none_does_not_pass(text):
     assert check(calls=[WEATHER]).score(text) == 0.0
 
 
+# Python's literals that are no arguments of a tool.
+NO_JSON = ("f(x={1})", "f(x=...)", "f(x=b'a')", "f(x={['a']: 1})")
+
+
 @pytest.mark.parametrize(
-    "text", ["It rains in Oslo.", "[see below]", '{"city": "Oslo"}', "f(x) = x", "print('a')", "{"]
+    "text",
+    [
+        "It rains in Oslo.",
+        "[see below]",
+        '{"city": "Oslo"}',
+        "f(x) = x",
+        "print('a')",
+        "{",
+        *NO_JSON,
+    ],
 )
 def test_words_are_no_call(text):
     assert check(calls=[]).score(text) == 1.0

@@ -25,6 +25,12 @@ NUMBER = re.compile(
     (?:\s(?P<scale>thousand|million|billion|trillion)\b)?""",
     re.VERBOSE | re.IGNORECASE,
 )
+# Commas that are no thousands separators: `1.234,56`, `1,00,000`, `12,50 €`, and `12,50` alone.
+FULL_WIDTH = str.maketrans("，．", ",.")
+DOTTED = re.compile(r"(?<![\d.,])(\d{1,3}(?:\.\d{3})+),(\d{1,2})(?![\d.,]*\d)")
+INDIAN = re.compile(r"(?<![\d.,])\d{1,2}(?:,\d{2})+,\d{3}(?![\d,]*\d)")
+EURO = re.compile(r"(?<![\d.,])(\d+),(\d{2})(?=\s?€)")
+ALONE = re.compile(r"([^\w,.]*\d+),(\d{2}(?:\s*[^\W\d]+)?\W*)")
 # Numbers with an operator before the first `=`, up to the last: `2 + 3 =`; none in `5 = 2 + 3`.
 CALCULATION = re.compile(r"(?=[^=]*\d[ %)]*[-+*×÷^\u2212])[ \t\d.,()%$€£₩¥+*/×÷^\u2212=-]*=")
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
@@ -82,9 +88,13 @@ def same_number(
 
 
 def _plain(text: str) -> str:
-    """Fractions of LaTeX as `a/b`, its spaces and escapes gone."""
-    text = LATEX_FRACTION.sub(r"\1/\2", text)
-    return re.sub(r"\\([$%,])", r"\1", text).replace("\\!", "").replace("{,}", ",")
+    """Fractions of LaTeX as `a/b`, its spaces and escapes gone; numbers with commas as others."""
+    text = LATEX_FRACTION.sub(r"\1/\2", text.translate(FULL_WIDTH))
+    text = re.sub(r"\\([$%,])", r"\1", text).replace("\\!", "").replace("{,}", ",")
+    text = DOTTED.sub(lambda found: f"{found[1].replace('.', '')}.{found[2]}", text)
+    text = EURO.sub(r"\1.\2", INDIAN.sub(lambda found: found[0].replace(",", ""), text))
+    alone = ALONE.fullmatch(text.strip())
+    return f"{alone[1]}.{alone[2]}" if alone else text
 
 
 def _after_mark(text: str) -> FinalNumber | None:

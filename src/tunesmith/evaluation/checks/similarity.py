@@ -1,12 +1,11 @@
 """bleu, chrf, rouge, similarity: how near is the answer to the reference, by words or meaning?"""
 
-import re
+import itertools
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -149,9 +148,6 @@ def _sacrebleu(kind: str) -> Any:
     return require("sacrebleu.metrics", "checks", ConfigError, what=f"The check `{kind}`")
 
 
-WORD = re.compile(r"[^\W_]+")
-
-
 def rouge_check(settings: RougeSettings) -> Check:
     """F1 of the measure (Lin 2004, ROUGE: A Package for Automatic Evaluation of Summaries).
 
@@ -183,7 +179,10 @@ def rouge_check(settings: RougeSettings) -> Check:
 
 
 def _words(text: str) -> list[str]:
-    return WORD.findall(unicodedata.normalize("NFC", text).lower())
+    """Letters and digits that follow each other, with their marks: vowels, in many scripts."""
+    composed = unicodedata.normalize("NFC", text).lower()
+    runs = itertools.groupby(composed, lambda c: c.isalnum() or unicodedata.category(c)[0] == "M")
+    return ["".join(run) for is_word, run in runs if is_word]
 
 
 def _characters(text: str) -> list[str]:
@@ -200,7 +199,7 @@ def _shared_words(given: Sequence[str], wanted: Sequence[str]) -> float:
 
 
 def _shared_pairs(given: Sequence[str], wanted: Sequence[str]) -> float:
-    a, b = Counter(pairwise(given)), Counter(pairwise(wanted))
+    a, b = Counter(itertools.pairwise(given)), Counter(itertools.pairwise(wanted))
     return _f1((a & b).total(), a.total(), b.total())
 
 

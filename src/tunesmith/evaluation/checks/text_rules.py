@@ -59,6 +59,7 @@ def starts_with_check(settings: StartsWithSettings) -> Check:
 
 
 PUNCTUATION_AND_SYMBOLS = "PS"
+OF_EMOJI = "\ufe0f\u200d\u20e3"  # what makes a symbol an emoji, and joins several to one
 
 
 def ends_with_check(settings: EndsWithSettings) -> Check:
@@ -74,12 +75,14 @@ def ends_with_check(settings: EndsWithSettings) -> Check:
 
 def _ends(text: str, ending: str, *, marks: bool) -> bool:
     _, found, rest = text.rpartition(ending)
-    return bool(found) and (not rest or (marks and all(map(_is_mark, rest))))
+    return bool(found) and (not rest or (marks and all(map(is_mark, rest))))
 
 
-def _is_mark(character: str) -> bool:
-    """White space, or of the Unicode categories P (punctuation) and S (symbols, so emoji too)."""
-    return character.isspace() or unicodedata.category(character)[0] in PUNCTUATION_AND_SYMBOLS
+def is_mark(character: str) -> bool:
+    """White space, or of the Unicode categories P (punctuation) and S (symbols), or of an emoji."""
+    if character.isspace() or character in OF_EMOJI:
+        return True
+    return unicodedata.category(character)[0] in PUNCTUATION_AND_SYMBOLS
 
 
 def contains_check(settings: ContainsSettings) -> Check:

@@ -152,6 +152,7 @@ def _python_calls(text: str) -> Iterator[ToolCall]:
             return
         try:
             arguments = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-        except ValueError:
+            json.dumps(arguments)  # no set, bytes or `...`, which no tool takes
+        except (ValueError, TypeError, RecursionError, MemoryError):
             return
         yield ToolCall(ast.unparse(call.func), arguments)
