@@ -125,6 +125,11 @@ def test_nonsense_gets_a_clear_error(tmp_path, capsys):
     error = refused("qwen3-4b", "--methods", "lorra", capsys=capsys)
     assert error["remedy"] == "Did you mean lora?"
     assert refused("qwen3-4x", capsys=capsys)["code"] == "model"
+    run = tmp_path / "run.yaml"
+    run.write_text(f"{{model: qwen3-4b, data: {{train: {tmp_path / 'none.jsonl'}}}}}")
+    assert "none.jsonl" in refused(str(run), capsys=capsys)["message"]
+    (tmp_path / "none.jsonl").write_text('{"x": 1}\n')
+    main(["plan", str(run), "--json"])
 
 
 def test_a_400b_base_takes_under_two_seconds_and_no_torch(tmp_path):

@@ -146,5 +146,5 @@ def test_a_sample_is_spread_and_bounded(run, monkeypatch):
 
 
 def test_a_run_whose_steps_are_gone_has_no_losses():
-    found = Curves([])
+    found = overfitting_evidence.Curves([])
     assert all(math.isnan(each) for each in (found.first, found.last, found.peak))

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_a_refused_run_goes_while_another_process_asks_whether_it_is_held(tmp_pa
 
     monkeypatch.setattr(shutil, "rmtree", asked_meanwhile)
     with alone(folder.path):
-        folder.discard_unless_begun()
+        folder.discard()
     assert not folder.config.exists()
     assert list(tmp_path.iterdir()) == []
 
@@ -77,3 +78,22 @@ def test_a_misspelled_run_names_the_one_beside_it(tmp_path):
         RunFolder(tmp_path / "mien").require_run()
     with pytest.raises(RunError, match="runs list"):
         RunFolder(tmp_path / "another").require_run()
+
+
+def test_a_run_in_the_working_folder_or_where_none_may_be_renamed_is_discarded_too(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder(Path())
+    folder.create({})
+    folder.discard()
+    assert list(tmp_path.iterdir()) == []
+    held = RunFolder(tmp_path / "held")
+    held.create({})
+
+    def refused(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "rename", refused)
+    held.discard()
+    assert list(held.path.iterdir()) == []

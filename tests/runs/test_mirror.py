@@ -10,6 +10,7 @@ import pytest
 from tests.runs.tiny import config
 from tunesmith.core.errors import RunError, StorageError
 from tunesmith.core.progress import SILENT, Notice, Progress
+from tunesmith.core.remote import open_storage, sizes_below
 from tunesmith.runs.mirror import Mirror, copy_ended, pulled
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.training.events import Planned, Saved
@@ -179,6 +180,29 @@ def test_storage_that_refuses_ends_a_run_before_its_first_step_and_later_is_repo
         f"{URL}: cannot be written: Access Denied. The run's folder is not copied; the next "
         "checkpoint tries again"
     )
+
+
+def test_a_last_copy_that_fails_promises_no_further_checkpoint(storage, folder, monkeypatch):
+    monkeypatch.setattr(type(storage), "put_file", refuse)
+    heard = []
+    Mirror(folder, URL).try_push(Progress(heard.append), is_last=True)
+    assert heard[0].message.endswith(f"`tunesmith train --resume {folder}` copies it again")
+
+
+def test_a_run_that_is_refused_at_its_first_step_frees_its_mirror(storage, tmp_path, monkeypatch):
+    there = []
+
+    def refused(*_):
+        there.append(sizes_below(*open_storage(URL)))
+        raise RunError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tunesmith.training.loop.add_gradients", refused)
+        with pytest.raises(RunError, match="no room"):
+            train_run(config(tmp_path, mirror=URL))
+    assert "config.yaml" in there[0]
+    assert sizes_below(*open_storage(URL)) == {}
+    train_run(config(tmp_path, mirror=URL))
 
 
 def test_a_run_is_resumed_on_another_machine_in_the_same_bytes(storage, tmp_path):

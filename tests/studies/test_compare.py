@@ -14,10 +14,12 @@ from tests.runs.tiny import config
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import RunError
 from tunesmith.core.progress import Progress
+from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.history import read_run
 from tunesmith.runs.inputs import COMPARISON
 from tunesmith.runs.run import train_run
-from tunesmith.studies.compare import TOGETHER, compare_runs, resume_comparison
+from tunesmith.studies.compare import TOGETHER, _groups, compare_runs, resume_comparison
+from tunesmith.studies.compared import ComparedRun, ComparisonState
 from tunesmith.studies.variants import Variant, load_variants
 from tunesmith.training.events import Ended, Planned, StepDone
 
@@ -172,6 +174,24 @@ def test_a_folder_that_holds_a_run_is_refused_before_anything_is_written(tmp_pat
         with pytest.raises(RunError, match=f"{run} holds a run already"):
             go(made, out)
     assert files() == before
+
+
+def test_runs_under_other_options_of_the_template_do_not_share_its_tokenizer(tmp_path):
+    rows = [
+        ComparedRun(str(number), config(tmp_path, data=data), RunFolder(tmp_path / str(number)))
+        for number, data in enumerate(
+            {"train": str(tmp_path / "rows.jsonl"), "template_options": {"thinking": on}}
+            for on in (True, False, True)
+        )
+    ]
+    assert [[row.name for row in group] for group in _groups(rows)] == [["0", "2"], ["1"]]
+
+
+def test_a_comparison_with_a_run_that_was_not_begun_is_stopped_and_with_a_failed_one_not(tmp_path):
+    row = ComparedRun("a", config(tmp_path), RunFolder(tmp_path / "a"))
+    assert ComparisonState(tmp_path, [row]).is_stopped
+    row.error = RunError("no room")
+    assert not ComparisonState(tmp_path, [row]).is_stopped
 
 
 def test_runs_over_one_base_load_it_once(tmp_path, monkeypatch):

@@ -96,6 +96,13 @@ def go(made, out, *, shares=SHARES, cancelled=never):
     return learning_curve(made, out, progress_of, shares=shares), events
 
 
+def test_one_held_out_row_is_refused_before_anything_is_trained(tmp_path):
+    made = config(tmp_path, data={"train": str(tmp_path / "rows.jsonl"), "eval": 0.05})
+    with pytest.raises(DataError, match="needs 2 held-out rows"):
+        go(made, tmp_path / "curve")
+    assert not (tmp_path / "curve").exists()
+
+
 def test_every_share_trains_as_long_on_its_part_of_the_rows(tmp_path):
     made = config(tmp_path)
     found, events = go(made, tmp_path / "curve", shares=(1.0, 0.5))

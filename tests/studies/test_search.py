@@ -19,7 +19,7 @@ from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows_for
 from tunesmith.runs.run import train_run
 from tunesmith.training import checkpoint
-from tunesmith.training.events import Ended, StepDone
+from tunesmith.training.events import Ended, Saved, StepDone
 
 pytest.importorskip("optuna")
 
@@ -191,6 +191,44 @@ def test_a_search_that_was_killed_resumes_as_the_unbroken_one(searched, tmp_path
     assert [t.state for t in found.trials] == [t.state for t in whole.trials]
     one, other = (tensors(each.folder(each.leader).path) for each in (found, whole))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("after", [18, 24])  # between two marks, and while losses are measured
+def test_a_stop_that_is_killed_between_its_saves_resumes_as_the_unbroken_one(
+    searched, tmp_path, after
+):
+    folder, whole, _ = searched
+    child = os.fork()
+    if not child:
+        steps = saved = 0
+
+        def listen(event):
+            nonlocal steps, saved
+            steps += isinstance(event, StepDone)
+            saved += isinstance(event, Saved) and steps >= after
+            if saved == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        def progress_of(_):
+            return Progress(listen, cancelled=lambda: steps >= after)
+
+        with contextlib.suppress(BaseException):
+            out = tmp_path / "parts"
+            search_settings(made(folder), out, progress_of, over=OVER, minutes=60, most=10)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    found = resume_search(tmp_path / "parts")
+    assert [t.values for t in found.trials] == [t.values for t in whole.trials]
+    assert [t.state for t in found.trials] == [t.state for t in whole.trials]
+
+
+def test_what_else_lies_in_the_folder_of_a_refused_search_is_left(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="has room for 0 settings"):
+        search_settings(made(tmp_path), out, over=OVER, minutes=1e-4)
+    assert [each.name for each in out.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize(

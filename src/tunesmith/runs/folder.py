@@ -3,6 +3,7 @@
 Of several ranks only the first writes; the others may have no such folder.
 """
 
+import contextlib
 import difflib
 import itertools
 import json
@@ -122,17 +123,30 @@ class RunFolder:
                 code="exists",
             )
 
-    def discard_unless_begun(self) -> None:
-        """Remove a run that was refused before it did a step: there is nothing to resume.
+    @property
+    def is_begun(self) -> bool:
+        """Whether a step was done, so that there is something to resume."""
+        return self.checkpoints.exists() or any(read_lines(self.metrics))
+
+    def discard(self) -> None:
+        """Remove the run; of the working folder, or one that cannot be renamed, what is in it.
 
         It is renamed first: a process that asks whether the run is held creates its lock anew,
         which must not happen in a folder that is being removed.
         """
-        if not self.checkpoints.exists() and not any(read_lines(self.metrics)):
-            removed = self.path.with_name(f"{files.TEMPORARY}{self.path.name}")
-            shutil.rmtree(removed, ignore_errors=True)
-            self.path.rename(removed)
-            shutil.rmtree(removed, ignore_errors=True)
+        path = self.path.absolute()
+        removed = path.with_name(f"{files.TEMPORARY}{path.name}")
+        shutil.rmtree(removed, ignore_errors=True)
+        gone = [removed]
+        with contextlib.suppress(OSError):  # the folder above is not ours, or this one is mounted
+            gone = list(path.iterdir())
+            if path != Path.cwd():
+                path.rename(removed)
+                gone = [removed]
+        for each in gone:
+            shutil.rmtree(each, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                each.unlink(missing_ok=True)
 
     def write_plan(self, plan: Plan) -> None:
         """Keep what was decided before the first step."""

@@ -4,6 +4,7 @@ Storage has no renames: what makes a checkpoint or a run complete is written aft
 and removed first. So a copy that was cut off is an older state of the run, and never half of one.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable
@@ -43,15 +44,25 @@ class Mirror:
         elif isinstance(event, Saved):
             self.try_push(progress)
 
-    def try_push(self, progress: Progress) -> None:
+    def try_push(self, progress: Progress, *, is_last: bool = False) -> None:
         """``push``, a failure of which is reported and does not end the run."""
+        again = (
+            f"`tunesmith train --resume {self.folder}` copies it again"
+            if is_last
+            else "the next checkpoint tries again"
+        )
         try:
             self.push()
         except StorageError as error:
-            progress.notice(
-                "mirror",
-                f"{error.message} The run's folder is not copied; the next checkpoint tries again",
-            )
+            progress.notice("mirror", f"{error.message} The run's folder is not copied; {again}")
+
+    def remove(self) -> None:
+        """Remove what was copied; what others put there stays. Raises StorageError."""
+        system, path = open_storage(self.url)
+        with reported(self.url, "written"):
+            there = sizes_below(system, path)
+            for name in sorted(self._record().keys() & there.keys(), key=_order, reverse=True):
+                system.rm_file(f"{path}/{name}")
 
     def push(self) -> None:
         """Copy what is new or changed, and remove what was copied and is gone.
@@ -104,12 +115,22 @@ def require_free(config: RunConfig) -> None:
         )
 
 
+def withdraw(config: RunConfig, folder: Path) -> None:
+    """Free the mirror of a run that was refused before its first step.
+
+    What fails here is not reported, as the user reads why the run was refused.
+    """
+    if config.mirror is not None:
+        with contextlib.suppress(StorageError):
+            Mirror(folder, config.mirror).remove()
+
+
 def copy_ended(folder: Path, progress: Progress) -> None:
     """Copy a run that has ended, its page too, to its mirror, if it has one."""
     run = RunFolder(folder)
     url = run.read_config().mirror if run.config.is_file() else None
     if url is not None:
-        Mirror(folder, url).try_push(progress)
+        Mirror(folder, url).try_push(progress, is_last=True)
 
 
 def pulled(url: str, progress: Progress) -> Path:

@@ -20,7 +20,7 @@ from tunesmith.estimate.fitting import Wish
 from tunesmith.estimate.plan import DevicePlan, plan_devices
 from tunesmith.models.catalog import find_entry
 from tunesmith.models.config_file import known_configs, read_base_config
-from tunesmith.runs.inputs import source_request
+from tunesmith.runs.inputs import require_files, source_request
 from tunesmith.training.length import ROWS_PER_STEP, choose_length
 from tunesmith.training.steps import EARLIER_EPOCHS
 
@@ -106,7 +106,10 @@ def plan_run(
     the base's config and the rows raises.
     """
     found = shape or shape_named(config.model, trust_remote_code=config.trust_remote_code)
-    rows = estimate_rows(config) if config.data.train else None
+    rows = None
+    if config.data.train:
+        require_files(config.data)
+        rows = estimate_rows(config)
     wish = wish_of(config, rows, found, document=document, ranks=ranks)
     return RunPlan(
         model=config.model,
@@ -133,7 +136,7 @@ def wish_of(
     longest = document or (rows.longest if rows else min(DOCUMENT, context))
     if config.data.max_tokens is not None:
         longest = min(longest, config.data.max_tokens)
-    mean = rows.tokens / rows.rows if rows else MEAN_SHARE * longest
+    mean = rows.tokens / rows.rows if rows and rows.rows else MEAN_SHARE * longest
     tokens = None
     if rows is not None:
         lengths = np.full(max(1, rows.rows), max(1, round(mean)), dtype=np.int64)

@@ -257,7 +257,7 @@ def _place_of(folder: RunFolder, config: RunConfig) -> Path:
     """RUN-again, with a number where that is taken by anything but this repeat, half done."""
     own = folder.path.resolve().name
     names = (f"{own}{SUFFIX}", *(f"{own}{SUFFIX}-{number}" for number in range(2, MAX_REPEATS)))
-    places = [folder.path.with_name(name) for name in names]
+    places = [folder.path.absolute().with_name(name) for name in names]
     return next(
         (each for each in places if not each.exists() or _is_half(RunFolder(each), config)),
         places[-1],

@@ -59,8 +59,9 @@ def train_run(
         try:
             return _run(config, folder, progress)
         except TunesmithError as error:
-            if is_first() and error.code != "disk":  # whose remedy is to resume
-                folder.discard_unless_begun()
+            if is_first() and error.code != "disk" and not folder.is_begun:  # else it can resume
+                mirror.withdraw(config, folder.path)
+                folder.discard()
             raise
 
 

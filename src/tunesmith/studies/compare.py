@@ -158,7 +158,8 @@ def _groups(rows: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
         config = row.config
         alone_ = row.name if table.of(config.method).trains_base else None
         four_bit = needs_four_bit(config.method.kind)
-        base = (config.model, config.dtype, config.device, config.trust_remote_code)
+        options = repr(sorted(config.data.template_options.items()))
+        base = (config.model, config.dtype, config.device, config.trust_remote_code, options)
         key = (*base, four_bit, alone_)
         groups.setdefault(key, []).append(row)
     return [groups[key] for key in sorted(groups, key=lambda key: (key[-1] is not None, key[-2]))]

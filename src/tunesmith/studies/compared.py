@@ -53,6 +53,12 @@ class ComparisonState:
     ranks: tuple[RanksCompared, ...] = ()
     best: Selection | None = None
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a run was stopped, or not begun, although nothing failed it."""
+        ends = [row.summary.reason if row.summary else None for row in self.rows if not row.error]
+        return any(reason in (None, "stopped") for reason in ends)
+
     def conclude(self) -> None:
         """Compare what has ended."""
         configs = [(row.name, row.config) for row in self.rows]

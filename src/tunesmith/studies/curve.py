@@ -120,6 +120,7 @@ def _wanted(rows: int, gain: float, limits: tuple[float, float]) -> int:
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 HELD_OUT_LOSSES = 4  # in the course of a run
+MIN_HELD = 2  # rows, between whose losses there is a spread
 MISSES = 1  # a held-out loss above the best ends a run, and the best is its result
 
 
@@ -176,9 +177,10 @@ def learning_curve(
         )
     config = with_model(config, progress=progress_of(TOGETHER))
     rows = _rows(config, progress_of(TOGETHER))
-    if rows.held is None:
+    if rows.held is None or len(rows.held) < MIN_HELD:
         raise DataError(
-            "A learning curve needs held-out rows.", remedy="Give --data.eval 0.1, or a file."
+            f"A learning curve needs {MIN_HELD} held-out rows or more.",
+            remedy="Give --data.eval 0.2, or a file.",
         )
     lengths = rows.train.lengths
     train = choose_length(config.train, lengths, has_held=True, copies=rows.copies).settings

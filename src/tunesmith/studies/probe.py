@@ -9,7 +9,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import ConfigError, DataError, RunError
 from tunesmith.core.numbers import bytes_text, percent
-from tunesmith.core.progress import Progress
+from tunesmith.core.progress import Cancelled, Progress
 from tunesmith.evaluation.evaluator import Evaluator
 from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
@@ -76,7 +76,10 @@ def probe(
         return found
     each = TRAINING_SHARE * minutes / len(kinds)
     variants = [Variant(kind, _of(config, kind, minutes=each)) for kind in kinds]
-    decision = decide(_scored(compare_runs(variants, out / "candidates", progress_of)), out)
+    compared = compare_runs(variants, out / "candidates", progress_of)
+    if compared.is_stopped:
+        raise Cancelled
+    decision = decide(_scored(compared), out)
     return Advice((*found.decisions[:-1], decision), decision.answer)
 
 

@@ -21,7 +21,7 @@ from tunesmith.studies.search_state import SearchState, TriedSetting
 from tunesmith.studies.searcher import KnownSetting, is_behind, suggest
 from tunesmith.training.events import Ended, HeldOut, Planned
 from tunesmith.training.job import Member, planned
-from tunesmith.training.loop import train
+from tunesmith.training.loop import overdue, train
 from tunesmith.training.measure import step_tokens
 
 AT_ONCE = 8  # settings that train together
@@ -171,6 +171,8 @@ class SearchGroup:
         All reach their marks in the same rounds. After a kill some may have saved the last one and
         others not: the first then wait for these.
         """
+        for trial in self._running:  # by which it is compared before it trains on
+            self._hear(overdue(self.members[trial.name], self.progress))
         running = self._running
         self.waiting = [each for each in running if self._step(each) > each.at]
         if len(self.waiting) in (0, len(running)):
@@ -180,14 +182,18 @@ class SearchGroup:
         else:
             coming = [self.members[e.name] for e in running if e not in self.waiting]
         with finishing_first():
-            for member, event in train(coming, progress=self.progress, joining=self.between):
-                name = next(name for name, each in self.members.items() if each is member)
-                if isinstance(event, HeldOut):
-                    self._trial(name).losses[event.step] = event.loss
-                self.runs[name].run.progress.report(event)
+            self._hear(train(coming, progress=self.progress, joining=self.between))
         self._record_ends()
         if any(trial.state == "running" for trial in self.state.trials):
             raise Cancelled
+
+    def _hear(self, events: Iterator[tuple[Member, Event]]) -> None:
+        """Keep the losses, and report each event to its run."""
+        for member, event in events:
+            name = next(name for name, each in self.members.items() if each is member)
+            if isinstance(event, HeldOut):
+                self._trial(name).losses[event.step] = event.loss
+            self.runs[name].run.progress.report(event)
 
     def _trial(self, name: str) -> TriedSetting:
         return next(trial for trial in self.state.trials if trial.name == name)
@@ -206,22 +212,26 @@ class SearchGroup:
         in their place.
         """
         ended, every = self._record_ends(), self.state.every
-        is_mark = all(self._step(trial) % every == 0 for trial in self._running)
+        steps = {self._step(trial) for trial in self._running}
+        is_mark = all(step % every == 0 for step in steps)
         if self.progress.is_cancelled or not is_mark:
             if ended:
                 self.save()
-            return []
+            return self._caught_up() if len(steps) == 1 else []
         stopped = self._stop_those_behind()
         for trial in self._running:
             trial.at = self._step(trial)
-        begun = [self.members[each.name] for each in self.waiting if each in self._running]
-        self.waiting = []
-        begun += self._fill()
+        begun = [*self._caught_up(), *self._fill()]
         self.save()
         for trial in stopped:  # not before it is known that they are not needed
             self.state.drop_checkpoints(trial)
         self._report()
         return begun
+
+    def _caught_up(self) -> list[Member]:
+        """Those that waited, between two marks, for the others, which are now as far."""
+        waited, self.waiting = self.waiting, []
+        return [self.members[each.name] for each in waited if each in self._running]
 
     def _stop_those_behind(self) -> list[TriedSetting]:
         """Compare all that have just come as far as a rung with all that ever did."""
@@ -269,6 +279,7 @@ class SearchGroup:
                 self._fail(trial, member.error)
             else:
                 trial.state = "done"
+                member.end_training()
         return found
 
     def _fill(self) -> Iterator[Member]:

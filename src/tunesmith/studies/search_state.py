@@ -3,6 +3,7 @@
 It is written at every decision, so that a kill loses steps and no decision.
 """
 
+import contextlib
 import json
 import math
 import shutil
@@ -18,7 +19,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import RunError
 from tunesmith.evaluation.comparison import BASE, TUNED
-from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.folder import LOCK, RunFolder
 from tunesmith.runs.inputs import SEARCH
 from tunesmith.runs.summary import RunSummary
 from tunesmith.studies.compared import score_of
@@ -100,9 +101,18 @@ class SearchState:
         shutil.rmtree(self.folder(trial).checkpoints, ignore_errors=True)
 
     def discard_unless_begun(self) -> None:
-        """Remove a search that was refused before a step was saved: there is nothing to resume."""
-        if not any(self.folder(trial).checkpoints.exists() for trial in self.trials):
-            shutil.rmtree(self.out, ignore_errors=True)
+        """Remove a search that was refused before a step was saved: there is nothing to resume.
+
+        What else lies in its folder is left.
+        """
+        if any(self.folder(trial).checkpoints.exists() for trial in self.trials):
+            return
+        for trial in self.trials:
+            shutil.rmtree(self.folder(trial).path, ignore_errors=True)
+        for name in (SEARCH, BEST, LOCK):
+            (self.out / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where something else lies in it
+            self.out.rmdir()
 
     def save(self) -> None:
         """Keep all of it, and the best config so far."""

@@ -104,15 +104,21 @@ def _end(member: Member, reason: str) -> Ended:
 
 def _before(member: Member, progress: Progress) -> Iterator[tuple[Member, Event]]:
     """What precedes the first step: a held-out loss that a stop left out, or the end."""
-    if member.state.hold_due:
-        member.state, events = _hold(member.job, member.plan, member.state, progress)
-        yield from ((member, event) for event in events)
-        if member.state.hold_due:
-            yield member, _end(member, "stopped")
-            return
-        yield member, _save(member.job, member.adam, member.state)
-    if (reason := _over(member)) is not None:
+    yield from overdue(member, progress)
+    if member.ended is None and (reason := _over(member)) is not None:
         yield member, _end(member, reason)
+
+
+def overdue(member: Member, progress: Progress) -> Iterator[tuple[Member, Event]]:
+    """The held-out loss that a stop left out, if it did, with its checkpoint."""
+    if not member.state.hold_due:
+        return
+    member.state, events = _hold(member.job, member.plan, member.state, progress)
+    yield from ((member, event) for event in events)
+    if member.state.hold_due:
+        yield member, _end(member, "stopped")
+    else:
+        yield member, _save(member.job, member.adam, member.state)
 
 
 def _after(member: Member, progress: Progress, *, is_cancelled: bool) -> Iterator[Event]:
