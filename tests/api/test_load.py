@@ -49,6 +49,14 @@ def test_a_path_that_holds_nothing_is_no_name_of_the_hub(tmp_path, monkeypatch):
             ts.load(path)
 
 
+def test_one_stop_text_is_not_its_letters(runs):
+    model = ts.load(runs[0])
+    (whole,) = model.generate("say 1")
+    stop = whole[1:3]
+    cut = [whole[: whole.index(stop)]]
+    assert model.generate("say 1", stop=stop) == model.generate("say 1", stop=[stop]) == cut
+
+
 def test_what_is_not_loaded_is_refused(runs):
     model = ts.load(runs[0])
     with pytest.raises(ts.AdapterError, match="No adapter 'x' is loaded"):

@@ -113,13 +113,35 @@ def test_a_pickle_is_refused_before_it_is_read(shared, tmp_path, root):
 
 
 def test_a_name_that_was_added_is_known_until_it_is_removed(shared, root):
-    pool = pool_of(shared, root, {"mine": root / "adapters" / "a"}, root=None)
+    pool = pool_of(shared, root, root=None)
+    pool.add("mine", root / "adapters" / "a")
     assert pool.names == ("mine",)
     pool.acquire("mine")
     pool.release("mine")
-    with pytest.raises(AdapterError, match="loaded already"):
+    with pytest.raises(AdapterError, match="Another adapter is called 'mine'"):
         pool.add("mine", root / "adapters" / "b")
     pool.remove("mine")
     assert (pool.names, len(shared.adapters)) == ((), 0)
     with pytest.raises(AdapterError, match="no adapter 'mine'"):
         pool.remove("mine")
+
+
+def test_what_was_given_at_the_start_stays(shared, root):
+    pool = pool_of(shared, root, {"mine": root / "adapters" / "a"}, root=None)
+    with pytest.raises(AdapterError, match="was started with the adapter 'mine'") as refused:
+        pool.remove("mine")
+    assert refused.value.code == "not_allowed"
+    assert pool.names == ("mine",)
+
+
+def test_a_name_that_is_added_again_is_read_anew_and_one_below_the_root_is_its_folder(shared, root):
+    forgotten = []
+    pool = pool_of(shared, root, forget=forgotten.append)
+    with pytest.raises(AdapterError, match="Another adapter is called 'b'"):
+        pool.add("b", root / "adapters" / "a")
+    pool.acquire("a")
+    with pytest.raises(AdapterError, match="is answering"):
+        pool.add("a", root / "adapters" / "a")
+    pool.release("a")
+    pool.add("a", root / "adapters" / "a")
+    assert (forgotten, pool.attached) == (["a"], ())

@@ -7,7 +7,7 @@ import torch
 
 from tests.families import STATES, make_exact, tiny_model
 from tests.variants import VARIANTS, attach
-from tunesmith.core.errors import DataError, MemoryRefusal
+from tunesmith.core.errors import DataError, MemoryRefusal, TunesmithError
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import generate
@@ -408,3 +408,20 @@ def test_penalties_rule_their_own_row_only_and_outlive_being_put_back():
     assert answers[0].ids == alone(engine, free)
     assert answers[1].ids == alone_strict.ids
     assert answers[2].ids == (7,) * 20
+
+
+def test_a_failure_ends_all_answers_whatever_the_device_can_still_do(monkeypatch):
+    scheduler = scheduler_of(prepare_(tiny_model("llama")), rows=2)
+    answers = [Answer() for _ in range(3)]
+    for number, answer in enumerate(answers):
+        scheduler.submit(request([1, 2, 3 + number]), answer)
+    scheduler.advance()
+    assert len(scheduler.running) == 2
+
+    def broken(*_, **__):
+        raise RuntimeError("device-side assert")
+
+    monkeypatch.setattr("tunesmith.generation.slot_memory.SlotMemory.free", broken)
+    scheduler.fail(TunesmithError("The engine failed."))
+    assert [answer.end.reason for answer in answers] == ["error"] * 3
+    assert not scheduler.running

@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from tests.models.tiny import SHAPE, edit_json, tiny_folder, tiny_model
 from tunesmith.core.errors import ModelError
 from tunesmith.models.hashes import hash_folder
-from tunesmith.models.load import load_base
+from tunesmith.models.load import context_of, load_base
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -48,6 +48,16 @@ def test_loading_changes_nothing_in_the_folder(folder):
 
 def test_context_is_the_configs(folder):
     assert load(folder).context == SHAPE["max_position_embeddings"]
+
+
+def test_context_ends_where_positions_begin_to_depend_on_a_whole_call(folder):
+    long = {"original_max_position_embeddings": 32, "rope_type": "longrope", "factor": 4.0}
+    config = AutoConfig.for_model("phi3", max_position_embeddings=128)
+    config.rope_parameters = {"rope_theta": 1e4, **long}
+    assert context_of(config, folder) == 32
+    config.rope_parameters = {"rope_theta": 1e4, "rope_type": "default"}
+    config.original_max_position_embeddings = 32
+    assert context_of(config, folder) == 128
 
 
 def test_stops_are_those_of_all_sources(folder):

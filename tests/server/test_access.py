@@ -237,7 +237,13 @@ def test_other_addresses_need_keys(tmp_path, monkeypatch, root):
     assert read_keys(None).client("Bearer two") == "key-2"
     assert read_keys(None).client("Basic two") is None
     assert Keys({}).client("Bearer x") is None
+    monkeypatch.setenv(access.VARIABLE, " , one,")
+    assert [*read_keys(None).clients.values()] == ["key-1"]
+    assert read_keys(None).client("Bearer ") is None
     file = tmp_path / "keys"
+    file.write_text(f"ann:{hashlib.sha256().hexdigest()}\n")
+    with pytest.raises(UsageError, match="keys:1: this is the hash of an empty key"):
+        read_keys(file)
     file.write_text("ann:123\n")
     with pytest.raises(UsageError, match=r"keys:1: this is not NAME:SHA256"):
         read_keys(file)
@@ -305,6 +311,8 @@ def test_adapters_are_loaded_and_unloaded_as_in_vllm(server, client):
     assert load("x/../y", "a").status_code == 400
     assert load("none", "nowhere").status_code == 400
     assert "none" not in {model.id for model in client.models.list()}
+    assert load("b", "a").status_code == 400  # another folder is
+    assert unload("mine").status_code == 403  # was given at the start
     assert unload("other").status_code == 200
     assert unload("other").status_code == 404
     with pytest.raises(openai.NotFoundError):

@@ -69,6 +69,15 @@ def test_it_answers_as_rag_ask_with_the_same_sources(place, question):
     assert text == message.content
 
 
+def test_what_does_not_fit_and_an_unknown_model_are_the_askers_fault(place):
+    _, client, _ = place
+    with pytest.raises(openai.BadRequestError, match="has no room for sources") as refused:
+        ask(client, max_tokens=2048)
+    assert refused.value.code == "context_length_exceeded"
+    with pytest.raises(openai.NotFoundError):
+        ask(client, "zzz qqq xxx", model="nonsense+rag")
+
+
 def test_what_was_edited_is_found_without_a_restart(place):
     root, client, write = place
     first = lambda: ask(client, logprobs=True).choices[0].logprobs.content[0].logprob  # noqa: E731

@@ -62,7 +62,7 @@ class Model:
         max_new_tokens: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         seed: int = 0,
     ) -> list[str]:
         """The answer to each prompt, all in one batch; a single text is one prompt.
@@ -311,13 +311,14 @@ def sampling_of(
     *,
     top_p: float | None = None,
     max_new_tokens: int | None = None,
-    stop: Sequence[str] = (),
+    stop: str | Sequence[str] = (),
 ) -> "Sampling":
     """The sampling asked for, or UsageError; what was not given keeps its default."""
     from tunesmith.generation.sampling import Sampling
 
+    texts = (stop,) if isinstance(stop, str) else tuple(stop)
     given: dict[str, object] = {"temperature": temperature, "top_p": top_p}
-    given |= {"max_new_tokens": max_new_tokens, "stop": tuple(stop) or None}
+    given |= {"max_new_tokens": max_new_tokens, "stop": texts or None}
     values = {name: value for name, value in given.items() if value is not None}
     try:
         return dataclasses.replace(Sampling(), **values)  # type: ignore[arg-type]

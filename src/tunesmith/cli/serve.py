@@ -109,6 +109,8 @@ def serve(  # noqa: PLR0913  # one parameter for each flag
             force=force,
         )
         with server:
+            for note in server.notes:
+                say(f"note: {note}")
             say(f"Serving {', '.join(server.models)} at {server.url}/v1; Ctrl-C stops it.")
             server.wait()
     return server

@@ -6,6 +6,7 @@ Rows of tokens are packed into batches by the engine, the fifth form.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,12 @@ class Message:
 
 
 Tool = Mapping[str, object]  # {"type": "function", "function": {"name", "description", ...}}
+
+
+def function_of(tool: Tool) -> Mapping[str, Any]:
+    """What a tool says of its function."""
+    function = tool.get("function")
+    return function if isinstance(function, Mapping) else {}
 
 
 @dataclass(frozen=True, slots=True)

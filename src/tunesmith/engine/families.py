@@ -11,9 +11,6 @@ if TYPE_CHECKING:  # so that the table of known bases is shown without loading i
     from transformers import PretrainedConfig
 
 Windows = Literal["none", "some layers", "all layers"]
-# These choose frequencies by the longest position of a call, so that a document would depend on
-# its neighbours; below their original length they do not.
-LENGTH_DEPENDENT_ROTARY = frozenset({"dynamic", "longrope"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,15 +194,3 @@ def layer_keys(config: "PretrainedConfig") -> list[LayerKeys]:
         heads = getattr(own, "num_key_value_heads", None) or own.num_attention_heads
         found.append(LayerKeys(layer, heads, width))
     return found
-
-
-def longest_safe_position(config: "PretrainedConfig") -> int | None:
-    """Positions below which rotary frequencies do not depend on the call; None: always."""
-    parameters = getattr(config, "rope_parameters", None) or {}
-    kinds = [parameters, *(v for v in parameters.values() if isinstance(v, dict))]
-    if not any(kind.get("rope_type") in LENGTH_DEPENDENT_ROTARY for kind in kinds):
-        return None
-    limits = [kind.get("original_max_position_embeddings") for kind in kinds]
-    limits.append(getattr(config, "original_max_position_embeddings", None))
-    known = [int(limit) for limit in limits if limit]
-    return min(known) if known else int(config.max_position_embeddings)

@@ -23,7 +23,6 @@ from tunesmith.engine.families import (
     family_of,
     head_scores,
     layer_keys,
-    longest_safe_position,
 )
 from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
@@ -33,6 +32,7 @@ from tunesmith.engine.mixers import Shape, reset_states_
 from tunesmith.engine.router import SeamRouter, routers_of
 from tunesmith.engine.shard import is_sharded_model, sharded_pass, whole
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
+from tunesmith.models.load import longest_safe_position
 from tunesmith.models.text_part import towers_of
 from tunesmith.models.whole_classes import WHOLE_CLASSES
 

@@ -41,6 +41,7 @@ class AdapterPool:
         self._uses: dict[str, int] = {}  # of those that are attached; the least recently used first
         for name, folder in named.items():
             self.add(name, folder)
+        self._given = frozenset(named)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,15 +74,30 @@ class AdapterPool:
         raise AdapterError(f"There is no adapter {name!r}.", code="unknown")
 
     def add(self, name: str, folder: Path) -> None:
-        """Give an adapter's folder a name; AdapterError for one that is taken or not allowed."""
+        """Give an adapter's folder a name; AdapterError for one that is taken or not allowed.
+
+        What is attached under the name is read anew, unless it is answering.
+        """
         if not NAME.fullmatch(name):
             raise AdapterError(
                 f"{name!r} cannot name an adapter.",
                 remedy="Use letters, digits, dots, underscores and hyphens.",
             )
-        if name in self._named and self._named[name] != folder:
-            raise AdapterError(f"An adapter {name!r} is loaded already.", remedy="Unload it first.")
+        other = self.folder(name) if name in self.names else folder
+        if other != folder:
+            raise AdapterError(
+                f"Another adapter is called {name!r}.", remedy="Unload it, or take another name."
+            )
+        if self._uses.get(name):
+            raise self._answering(name)
+        if name in self._uses:
+            self._detach(name)
         self._named[name] = folder
+
+    def _answering(self, name: str) -> AdapterError:
+        return AdapterError(
+            f"The adapter {name!r} is answering.", remedy="Try again later.", code="in_use"
+        )
 
     def place_below_root(self, path: str) -> Path:
         """A folder that a client names; AdapterError where it is not below the root."""
@@ -105,13 +121,17 @@ class AdapterPool:
         return folder
 
     def remove(self, name: str) -> None:
-        """Forget a name; AdapterError where it is unknown or in use."""
+        """Forget a name; AdapterError where it is unknown, in use, or was given at the start."""
         if name not in self._named and name not in self._uses:
             raise AdapterError(f"There is no adapter {name!r}.", code="unknown")
-        if self._uses.get(name):
+        if name in self._given:
             raise AdapterError(
-                f"The adapter {name!r} is answering.", remedy="Try again later.", code="in_use"
+                f"The server was started with the adapter {name!r}.",
+                remedy="Requests unload only what requests have loaded.",
+                code="not_allowed",
             )
+        if self._uses.get(name):
+            raise self._answering(name)
         if name in self._uses:
             self._detach(name)
         self._named.pop(name, None)

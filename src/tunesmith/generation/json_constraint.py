@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 MAX_SCHEMA_CHARACTERS = 64 << 10
+MAX_TOKENIZERS = 8  # that are kept, as adapters may bring their own
 # Else a model that repeats itself writes blanks for ever, which no schema forbids.
 WHITESPACE = {"whitespace_pattern": r"[ \n]{0,16}"}
 # Of a schema that explodes: about a second to build, and 50 ms for a token.
@@ -137,6 +138,8 @@ class JsonGrammars:
                     remedy="Ask for JSON in the prompt.",
                     code="schema",
                 ) from None
+            if len(self._known) >= MAX_TOKENIZERS:
+                self._known.clear()
             known = self._known[id(tokenizer)] = tokenizer, read
         return known[1]
 

@@ -328,8 +328,12 @@ class Scheduler:
 
     def fail(self, error: TunesmithError) -> None:
         """End everything, waiting or running, with an error."""
-        for job in [*self.running]:
-            self._end(job, "error", error)
+        failed, now = [*self.running], time.monotonic()
+        self.running.clear()
+        for job in failed:  # whatever the device can still do
+            self.counts.finished += 1
+            self.counts.seconds += now - (job.started or job.submitted)
+            job.listener(AnswerEnd("error", job.text.end(), job.reused, error))
         self.memory.clear()
         while (waiting := self._next()) is not None:
             waiting.listener(AnswerEnd("error", error=error))

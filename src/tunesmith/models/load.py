@@ -195,13 +195,30 @@ def _model(
     return model, sorted(report["unexpected_keys"])
 
 
+# These choose frequencies by the longest position of a call, so that a document would depend on
+# its neighbours; below their original length they do not.
+_LENGTH_DEPENDENT_ROTARY = frozenset({"dynamic", "longrope"})
+
+
+def longest_safe_position(config: PretrainedConfig) -> int | None:
+    """Positions below which rotary frequencies do not depend on the call; None: always."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    kinds = [parameters, *(v for v in parameters.values() if isinstance(v, dict))]
+    if not any(kind.get("rope_type") in _LENGTH_DEPENDENT_ROTARY for kind in kinds):
+        return None
+    limits = [kind.get("original_max_position_embeddings") for kind in kinds]
+    limits.append(getattr(config, "original_max_position_embeddings", None))
+    known = [int(limit) for limit in limits if limit]
+    return min(known) if known else int(config.max_position_embeddings)
+
+
 def context_of(config: PretrainedConfig, folder: Path) -> int:
-    """The longest document that a config allows."""
+    """The longest document that a config allows, and whose positions depend on nothing else."""
     text = config.get_text_config()
     lengths = [n for key in _CONTEXT_KEYS if isinstance(n := getattr(text, key, None), int)]
     if not lengths:
         raise ModelError(f"{folder}/config.json: names no longest document.")
-    return lengths[0]
+    return min(lengths[0], longest_safe_position(text) or lengths[0])
 
 
 def stop_ids_of(

@@ -23,6 +23,7 @@ HEADER_SECONDS = 30.0  # for all headers of a request, from when its connection 
 BODY_SECONDS = 30.0  # for the whole body: a slow client holds a connection and nothing else
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _HEX_DIGITS = 64
+_OF_NOTHING = hashlib.sha256().hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Keys:
     def client(self, authorization: str) -> str | None:
         """The client of an `Authorization: Bearer` header; None for a key that is not known."""
         scheme, _, key = authorization.partition(" ")
+        if not key.strip():
+            return None
         found = hashlib.sha256(key.strip().encode()).hexdigest()
         known = None
         for digest, client in self.clients.items():  # all of them, in the same time
@@ -47,9 +50,11 @@ def read_keys(file: Path | None) -> Keys:
 
     Raises UsageError for a file that cannot be read or a line of another form.
     """
-    clients: dict[str, str] = {}
-    for number, key in enumerate(filter(None, os.environ.get(VARIABLE, "").split(",")), start=1):
-        clients[hashlib.sha256(key.strip().encode()).hexdigest()] = f"key-{number}"
+    given = [key.strip() for key in os.environ.get(VARIABLE, "").split(",")]
+    clients = {
+        hashlib.sha256(key.encode()).hexdigest(): f"key-{number}"
+        for number, key in enumerate(filter(None, given), start=1)
+    }
     if file is not None:
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
@@ -67,6 +72,11 @@ def read_keys(file: Path | None) -> Keys:
                 raise UsageError(
                     f"{file}:{number}: this is not NAME:SHA256.",
                     remedy='Make one with: printf %s "$KEY" | sha256sum',
+                )
+            if digest.lower() == _OF_NOTHING:
+                raise UsageError(
+                    f"{file}:{number}: this is the hash of an empty key.",
+                    remedy="The variable that it was made from was not set: make it again.",
                 )
             clients[digest.lower()] = name
     return Keys(clients)

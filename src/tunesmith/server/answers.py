@@ -57,6 +57,8 @@ class AnswerStream:
                 looked = self._loop.time()
                 if await self._is_gone():
                     raise ClientLeft
+            if event is None and not self._thread.is_alive:
+                raise TunesmithError("The engine has stopped.", code="stopped")
             if event is None:
                 continue
             if isinstance(event[1], AnswerEnd):

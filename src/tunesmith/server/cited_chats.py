@@ -24,15 +24,14 @@ async def ask_documents(service: Service, request: Request, body: ChatRequest) -
             "An answer from documents takes no tools and no response_format.",
             param="tools" if body.tools else "response_format",
         )
-    found = await service.served.find(question)
-    if found.refused:
-        asked = Asked(service, request, None)
-        asked.answer(refusal_for(found.question))
-        return AskedChat(asked, sources=[])
     adapter = await service.served.acquire(body.model)
     asked = Asked(service, request, adapter)
     limit = body.limit or AskSettings().sampling.max_new_tokens
     try:
+        found = await service.served.find(question)
+        if found.refused:
+            asked.answer(refusal_for(found.question))
+            return AskedChat(asked, sources=[])
         prompt, cited = await service.served.cited_prompt(found, adapter, max_tokens=limit)
         asked.submit([prompt], body, limit=limit, top_scores=body.top_scores)
     except BaseException:

@@ -57,6 +57,7 @@ STATUS_OF_CODE = {
     "stopped": 503,
     "unauthorized": 401,
     "too_large": 413,
+    "too_long": 400,
     "unsupported_media_type": 415,
 }
 CODES = {"too_long": "context_length_exceeded", "unknown": "model_not_found"}

@@ -58,9 +58,14 @@ class Server(Outcome):
     """A server that runs in threads of this process; as a context manager it stops at the end."""
 
     def __init__(
-        self, below: "uvicorn.Server", served: "ServedModels", sock: socket.socket
+        self,
+        below: "uvicorn.Server",
+        served: "ServedModels",
+        sock: socket.socket,
+        notes: Sequence[str] = (),
     ) -> None:
-        self._below, self._served, self._socket = below, served, sock
+        """``notes``: what is worth knowing of the models, as of an adapter over another base."""
+        self._below, self._served, self._socket, self.notes = below, served, sock, tuple(notes)
         host, port = sock.getsockname()[:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self._thread = threading.Thread(
@@ -90,8 +95,9 @@ class Server(Outcome):
             self._thread.join(0.5)  # so that a signal is heard
 
     def stop(self) -> None:
-        """End it: what is being answered has a few seconds left."""
+        """End it: what is being answered ends with an error, and is sent in the next seconds."""
         self._below.should_exit = True
+        self._served.thread.close()
         if self._thread.ident is not None:
             self._thread.join(STOP_SECONDS + 1)
         self._served.close()
@@ -156,7 +162,7 @@ def serve(  # noqa: PLR0913  # one keyword for each setting
     keys = read_keys(None if api_keys is None else Path(api_keys).expanduser())
     sock = _listen(host, port, keys)
     try:
-        found, folders = _locate(model, adapters)
+        found, folders, notes = _locate(model, adapters)
         shared = _open(found, dtype=dtype, device=device)
         root = None if adapter_folder is None else Path(adapter_folder)
         served = _served(shared, folders, root, given, force=force)
@@ -166,7 +172,7 @@ def serve(  # noqa: PLR0913  # one keyword for each setting
     except BaseException:
         sock.close()
         raise
-    server = Server(below, served, sock)
+    server = Server(below, served, sock, notes)
     server.start()
     return server
 
@@ -192,8 +198,8 @@ def _listen(host: str, port: int, keys: "Keys") -> socket.socket:
 
 def _locate(
     model: AdapterGiven | None, adapters: Mapping[str, AdapterGiven] | Sequence[AdapterGiven]
-) -> "tuple[Located, dict[str, Path]]":
-    """The base, and each adapter's folder by the name that requests give."""
+) -> "tuple[Located, dict[str, Path], tuple[str, ...]]":
+    """The base, each adapter's folder by the name that requests give, and notes on them."""
     from tunesmith.runs.locate import locate, named_adapter, require_known
 
     target = None if model is None else str(place_of(model))
@@ -211,7 +217,8 @@ def _locate(
                 f"Two adapters are called {name}.", remedy="Name them: --adapter NAME=PATH."
             )
         folders[name] = folder
-    return found, folders
+    notes = locate(target, places).notes if target is not None and places else found.notes
+    return found, folders, notes
 
 
 def _open(found: "Located", *, dtype: str, device: str) -> "SharedBase":

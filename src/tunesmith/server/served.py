@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from tunesmith.conversation.ask import AskSettings, sources_prompt
 from tunesmith.conversation.documents import Documents, FoundPassages
 from tunesmith.core.errors import AdapterError, DataError
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.call_format import CallFormat, study_calls
 from tunesmith.data.rows import Message, Tool
 from tunesmith.data.tokenizer import encode
@@ -158,6 +159,13 @@ class ServedModels:
         """A question with its sources as the model reads it; RagError where it does not fit."""
         tokenizer = self.shared.loaded.tokenizer(adapter)
         room = self.context - self.shared.loaded.engine.prefix_length(adapter) - max_tokens
+        if room <= 0:
+            raise DataError(
+                f"max_tokens is {max_tokens:,}: the context, {pluralize(self.context, 'token')}, has "
+                "no room for sources beside such an answer.",
+                remedy="Ask for fewer.",
+                code="too_long",
+            )
         limit = min(AskSettings().prompt_tokens, room)
 
         def make() -> tuple[Prompt, RagPrompt]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tunesmith.data.call_format import CallFormat
 from tunesmith.data.faults import RowNotes
 from tunesmith.data.formats.layout import parse_tools
-from tunesmith.data.rows import Tool, ToolCall
+from tunesmith.data.rows import Tool, ToolCall, function_of
 from tunesmith.evaluation.checks.tool_call import calls_in
 from tunesmith.generation.json_constraint import MAX_CALLS, JsonConstraint
 from tunesmith.server.answers import ServedAnswer
@@ -38,7 +38,7 @@ class ToolRules:
         if self.form is not None:
             return self.form.read(answer.text)
         names = {str(function_of(tool).get("name")) for tool in self.tools}
-        found = [call for call in calls_in(answer.text) if call.name in names]
+        found = [call for call in calls_in(answer.text, self.tools) if call.name in names]
         return found if self.many else found[:1]
 
 
@@ -84,12 +84,6 @@ async def constrain_calls(
     most = MAX_CALLS if rules.many else 1
     constraint = await served.call_constraint(adapter, form, schemas, most=most)
     return ToolRules(rules.tools, rules.forced, rules.many, form), constraint
-
-
-def function_of(tool: Tool) -> Json:
-    """What a tool says of its function."""
-    function = tool.get("function")
-    return function if isinstance(function, dict) else {}
 
 
 def _name(tool: Tool) -> str:

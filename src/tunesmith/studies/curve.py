@@ -179,7 +179,7 @@ def learning_curve(
     rows = _rows(config, progress_of(TOGETHER))
     if rows.held is None or len(rows.held) < MIN_HELD:
         raise DataError(
-            f"A learning curve needs {MIN_HELD} held-out rows or more.",
+            f"A learning curve needs {pluralize(MIN_HELD, 'held-out row')} or more.",
             remedy="Give --data.eval 0.2, or a file.",
         )
     lengths = rows.train.lengths

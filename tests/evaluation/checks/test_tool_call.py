@@ -5,6 +5,7 @@ import pytest
 from tunesmith.config.checks import ToolCallSettings, WantedCall
 from tunesmith.evaluation.checks.check import Case, score_cases
 from tunesmith.evaluation.checks.table import build_checks
+from tunesmith.evaluation.checks.tool_call import calls_in
 
 WEATHER = WantedCall(name="weather", arguments={"city": "Oslo", "days": 3})
 WRITTEN = {
@@ -67,6 +68,15 @@ NO_JSON = ("f(x={1})", "f(x=...)", "f(x=b'a')", "f(x={['a']: 1})")
 )
 def test_words_are_no_call(text):
     assert check(calls=[]).score(text) == 1.0
+
+
+def test_a_parameter_that_is_a_text_by_its_schema_stays_one():
+    made = "<function=pay><parameter=zip>94110</parameter><parameter=n>2</parameter></function>"
+    kinds = {"zip": {"type": "string"}, "n": {"type": "integer"}}
+    function = {"name": "pay", "parameters": {"type": "object", "properties": kinds}}
+    tools = [{"type": "function", "function": function}]
+    assert [each.arguments for each in calls_in(made, tools)] == [{"zip": "94110", "n": 2}]
+    assert [each.arguments for each in calls_in(made)] == [{"zip": 94110, "n": 2}]
 
 
 def test_two_calls_count_in_any_order():

@@ -4,12 +4,12 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
 from tunesmith.config.checks import ToolCallSettings
-from tunesmith.data.rows import ToolCall
+from tunesmith.data.rows import Tool, ToolCall, function_of
 from tunesmith.evaluation.checks.check import Case, Check, Figures
 from tunesmith.evaluation.checks.json_text import NotJson, parse_json, same_value
 
@@ -77,18 +77,21 @@ def _names(calls: Sequence[ToolCall]) -> Counter[str]:
     return Counter(call.name for call in calls)
 
 
-def calls_in(text: str) -> Iterator[ToolCall]:
+def calls_in(text: str, tools: Sequence[Tool] = ()) -> Iterator[ToolCall]:
     """The calls that a text makes, in one of the ways in which chat templates have them written.
 
     JSON with a name and arguments (or parameters), by itself, in a list or between marks, as of
     Hermes, Qwen, Llama 3, Mistral, Granite and SmolLM; `<function=...>` of Qwen3-Coder; and Python
-    calls, `[weather(city="Oslo")]` or marked as code, as of Llama 4 and Gemma.
+    calls, `[weather(city="Oslo")]` or marked as code, as of Llama 4 and Gemma. What has no types in
+    the text has those of ``tools``, where these say that it is a text.
     """
     tagged = list(FUNCTION.finditer(text))
     if tagged:
         for each in tagged:
-            found = PARAMETER.findall(each[2])
-            yield ToolCall(each[1].strip(), {key.strip(): _value(value) for key, value in found})
+            name = each[1].strip()
+            texts = _text_parameters(tools, name)
+            found = [(key.strip(), value) for key, value in PARAMETER.findall(each[2])]
+            yield ToolCall(name, {k: v if k in texts else _value(v) for k, v in found})
         return
     found_any = False
     for value in _json_values(text):
@@ -97,6 +100,20 @@ def calls_in(text: str) -> Iterator[ToolCall]:
             yield call
     if not found_any:
         yield from _python_calls(text)
+
+
+def _text_parameters(tools: Sequence[Tool], name: str) -> set[str]:
+    """The parameters of a tool whose schema is that of a text."""
+    for tool in tools:
+        function = function_of(tool)
+        if function.get("name") == name:
+            schema = function.get("parameters")
+            known = schema.get("properties") if isinstance(schema, Mapping) else None
+            if not isinstance(known, Mapping):
+                return set()
+            kinds = {k: v.get("type") for k, v in known.items() if isinstance(v, Mapping)}
+            return {name for name, kind in kinds.items() if kind == "string"}
+    return set()
 
 
 def _value(text: str) -> JsonValue:
