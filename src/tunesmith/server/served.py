@@ -161,8 +161,8 @@ class ServedModels:
         room = self.context - self.shared.loaded.engine.prefix_length(adapter) - max_tokens
         if room <= 0:
             raise DataError(
-                f"max_tokens is {max_tokens:,}: the context, {pluralize(self.context, 'token')}, has "
-                "no room for sources beside such an answer.",
+                f"max_tokens is {max_tokens:,}: the context of {pluralize(self.context, 'token')} "
+                "has no room for sources beside such an answer.",
                 remedy="Ask for fewer.",
                 code="too_long",
             )
