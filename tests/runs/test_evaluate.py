@@ -195,8 +195,9 @@ def test_a_model_alone_is_asked_and_nothing_is_claimed_of_a_tuning(tmp_path):
     base = base_folder(tmp_path / "base")
     other = str(rows_file(tmp_path / "other.jsonl", count=7))
     asked = {"checks": [{"kind": "exact"}], "max_new_tokens": 6, "timed_rows": 1}
-    checks = {"evaluate": {**asked, **UNMEASURED}}
-    found, _ = evaluated(base, checks, data=other)
+    found, notices = evaluated(base, {"evaluate": asked}, data=other)
+    (said,) = [text for text in notices if "the evaluation takes" in text]
+    assert not any(word in said for word in ("probes", "again", "facts"))
     document = found.document
     assert list(document["arms"]) == ["base"]
     assert (document["verdict"]["answer"], document["cost"]) == ("cannot-tell", None)

@@ -154,7 +154,8 @@ class Evaluator:
             arms[TUNED] = arm_of(tuned.loaded, TUNED, self.questions, adapter=tuned.adapter)
         for hosted in self._hosted:
             hosted.ask(self._progress)
-        self._ask({name: arm for name, arm in arms.items() if name not in self._answered}, tuned)
+        asked = {name: arm for name, arm in arms.items() if name not in self._answered}
+        self._ask(asked, tuned, alone=tuned is None)
         if tuned is None:
             return self._assessed(arms, None, None, None)
         forgetting = tuned.forgetting or self.forgetting(tuned.loaded, tuned.who)
@@ -231,16 +232,17 @@ class Evaluator:
             self._known.scores[self.probing.settings] = self.probing.base
         return found
 
-    def _ask(self, arms: Mapping[str, Arm], tuned: Tuned | None) -> None:
+    def _ask(self, arms: Mapping[str, Arm], tuned: Tuned | None, *, alone: bool = False) -> None:
         """Answers of arms that one engine answers together, from the cache or generated, and the
-        seconds that single requests take; first it is reported how long all this will take.
+        seconds that single requests take; first it is reported how long all this will take, which
+        for the base ``alone`` is all there is.
         """
         loaded = tuned.loaded if tuned else self._loaded
         participants = {name: fingerprint(self._loaded.base) for name in arms}
         if tuned is not None:
             participants[TUNED] = tuned.participant
         caches = self._caches(participants)
-        self._estimate(arms, unanswered(arms, caches), tuned)
+        self._estimate(arms, unanswered(arms, caches), tuned, alone=alone)
         asked = pluralize(len(self.questions), "held-out question")
         phase = f"answering {asked} ({', '.join(arms)})"
         self._answered |= answer_arms(
@@ -303,24 +305,32 @@ class Evaluator:
         opened = {each: open_cache(each, sampling, stop_ids) for each in {*participants.values()}}
         return {name: opened[participant] for name, participant in participants.items()}
 
-    def _remaining(self, loaded: LoadedBase, adapter: str | None) -> Remaining:
+    def _remaining(
+        self, loaded: LoadedBase, adapter: str | None, *, alone: bool = False
+    ) -> Remaining:
         return Remaining(
             loaded,
             adapter,
             self._config.evaluate,
             references=[question.reference for question in self.questions],
             base=self.base.arms,
-            measures=self._measures,
-            probing=self.probing,
+            measures=None if alone else self._measures,
+            probing=None if alone else self.probing,
         )
 
     def _estimate(
-        self, arms: Mapping[str, Arm], waiting: Sequence[tuple[str, Prompt]], tuned: Tuned | None
+        self,
+        arms: Mapping[str, Arm],
+        waiting: Sequence[tuple[str, Prompt]],
+        tuned: Tuned | None,
+        *,
+        alone: bool,
     ) -> None:
         """Report about how long answering, timing and scoring will take."""
         scored = (not self._knows_base) + (tuned is not None and tuned.forgetting is None)
         adapter = tuned.adapter if tuned else None
-        remaining = self._remaining(tuned.loaded if tuned else self._loaded, adapter)
+        loaded = tuned.loaded if tuned else self._loaded
+        remaining = self._remaining(loaded, adapter, alone=alone)
         work = remaining.work(arms, waiting, scored=scored)
         counts = {name: len(arm.prompts) for name, arm in arms.items()}
         self._progress.notice("judging", describe(remaining.seconds(work), work, arms=counts))

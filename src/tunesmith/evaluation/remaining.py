@@ -27,7 +27,8 @@ from tunesmith.generation.decoder import Prompt
 class Remaining:
     """The evaluation of an adapter (None: of the base, or the model as it is now).
 
-    ``references`` are the data's own answers, ``base`` the arms that the base answers.
+    ``references`` are the data's own answers, ``base`` the arms that the base answers. Without
+    ``measures`` and ``probing`` nothing but answers is to come.
     """
 
     loaded: LoadedBase
@@ -36,7 +37,7 @@ class Remaining:
     _: KW_ONLY
     references: Sequence[str]
     base: Mapping[str, Arm]
-    measures: Measures
+    measures: Measures | None
     probing: ProbeRun | None
 
     def seconds(self, work: EvaluationWork) -> tuple[float, float]:
@@ -66,11 +67,11 @@ class Remaining:
         has_tuned, measures = TUNED in arms, self.measures
         return EvaluationWork(
             answers=[to_answer(prompts, [lengths[name] for name, _ in waiting], longest=longest)],
-            facts=measures.facts_to_come(self.base[BASE], own, tuned=has_tuned),
-            again=measures.again_to_come({**self.base, **arms}, lengths),
+            facts=measures.facts_to_come(self.base[BASE], own, tuned=has_tuned) if measures else (),
+            again=measures.again_to_come({**self.base, **arms}, lengths) if measures else (),
             scored=scored * self.probing.tokens(self.adapter) if self.probing else 0,
             probes=self._probes() * scored,
-            row_tokens=measures.tokens_to_come(tuned=has_tuned),
+            row_tokens=measures.tokens_to_come(tuned=has_tuned) if measures else 0,
             singles=(
                 (rows + 1) * (1 + STEPS) * len(requests) if rows else 0,
                 (rows + 1) * sum(requests) if rows else 0.0,
