@@ -1,6 +1,7 @@
 """`load` and `chat`: a base in memory, and adapters that answer beside each other over it."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -242,6 +243,9 @@ def load(
         if is_named(named):
             require_known(str(named))
         found = locate(str(given["model"]))
+        further = [*(adapters.values() if isinstance(adapters, Mapping) else adapters)]
+        if is_named(named) and further:
+            _warn(locate(str(given["model"]), [str(place_of(each)) for each in further]).strangers)
         # Heavy modules are imported after everything that can refuse at once.
         from tunesmith.generation.shared_base import SharedBase
 
@@ -324,6 +328,11 @@ def sampling_of(
         return dataclasses.replace(Sampling(), **values)  # type: ignore[arg-type]
     except ValueError as error:
         raise UsageError(f"{error}.") from None
+
+
+def _warn(notes: Iterable[str]) -> None:
+    for note in notes:
+        warnings.warn(note, stacklevel=4)
 
 
 def place_of(adapter: AdapterGiven) -> str | Path:

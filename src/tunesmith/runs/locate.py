@@ -26,14 +26,22 @@ class Located:
 
     A participant without an adapter (None) is the base as it is, or the model of a `full` run.
     ``system`` is the system message that the first participant which has one was trained under.
+    ``strangers``: adapters that answer over another base than their own; ``others``: those that
+    were trained under another system message.
     """
 
     model: str
     adapters: Mapping[str, Path]
     participants: Mapping[str, str | None]
     four_bit: bool = False  # the base's linear layers, as the first adapter was trained over them
-    notes: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     system: str | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth knowing where all are asked under one system message."""
+        return (*self.strangers, *self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +110,9 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
         if own != system
     ]
     four_bit = bool(known) and known[0].four_bit
-    notes = (*strangers, *other_systems)
-    return Located(model, paths, participants, four_bit, notes, system)
+    return Located(
+        model, paths, participants, four_bit, tuple(strangers), tuple(other_systems), system
+    )
 
 
 def require_known(target: str) -> None:

@@ -217,8 +217,8 @@ def _locate(
                 f"Two adapters are called {name}.", remedy="Name them: --adapter NAME=PATH."
             )
         folders[name] = folder
-    notes = locate(target, places).notes if target is not None and places else found.notes
-    return found, folders, notes
+    known = locate(target, places) if target is not None and places else found
+    return found, folders, known.strangers
 
 
 def _open(found: "Located", *, dtype: str, device: str) -> "SharedBase":
