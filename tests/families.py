@@ -170,6 +170,12 @@ FAMILIES: dict[str, dict[str, object]] = {
         "residual_multiplier": 0.7,
         "attention_multiplier": 0.6,
     },
+    "lfm2": {
+        "tie_word_embeddings": True,
+        "layer_types": ["conv", "full_attention", "conv"],
+        "block_multiple_of": 16,
+        "conv_bias": True,
+    },
     "mixtral": {"tie_word_embeddings": False, "head_dim": 12, "sliding_window": 4, **EXPERTS},
     "qwen3_moe": {
         "tie_word_embeddings": False,
@@ -218,6 +224,8 @@ def fits(family: str, settings: BaseModel) -> bool:
     """Whether a base of the family has what the method trains."""
     if settings.kind == "p-tuning":
         return family in KEYED
+    if settings.kind == "ia3" and family == "lfm2":  # its layers have other names
+        return False
     return "experts" in TRAITS[family] or not getattr(settings, "target_parameters", ())
 
 

@@ -36,7 +36,6 @@ def test_one_that_keeps_them_runs_with_a_note():
 
 # Layers that mix the rows of a text in ways of their own, with every kind that the family has.
 MIXED = {
-    "lfm2": {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3},
     "lfm3": {},
     "falcon_h1": {},
     "qwen3_next": {},

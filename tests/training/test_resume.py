@@ -32,7 +32,7 @@ def job_of(family, variant, tmp_path, *, run_folder, held=True):
 
 @pytest.mark.parametrize(
     ("family", "variant"),
-    [*pairs(SHAPES, VARIANTS, only=TIES), *zip(STATES, ("full", "prompt"), strict=True)],
+    [*pairs(SHAPES, VARIANTS, only=TIES), *zip(STATES, ("full", "prompt", "lora"), strict=True)],
 )
 def test_stopped_and_resumed_equals_unbroken_and_the_base_stays(family, variant, tmp_path):
     unbroken = job_of(family, variant, tmp_path, run_folder="a")

@@ -20,7 +20,7 @@ from tunesmith.models.config_file import Config, holds_four_bit, require_sizes
 from tunesmith.models.whole_classes import WHOLE_CLASSES
 
 Linears = tuple[LinearShape, ...]
-SLIDING, LINEAR = "sliding_attention", ("linear_attention", "mamba")
+SLIDING, LINEAR = "sliding_attention", ("linear_attention", "mamba", "conv")
 
 
 @functools.cache
@@ -119,6 +119,8 @@ class _Reading:
             return [full if (i + 1) % every == 0 else LINEAR[0] for i in range(layers)]
         if self.kind == "granitemoehybrid":
             return [LINEAR[0]] * layers
+        if (only := self.get("full_attn_idxs")) is not None:  # lfm2
+            return [full if i in only else "conv" for i in range(layers)]
         if self.family.windows == "all layers" and self.get("use_sliding_window", default=True):
             return [SLIDING if self.get("sliding_window") else full] * layers
         if self.family.windows == "none" or not self.get("sliding_window"):
@@ -196,7 +198,8 @@ class _Reading:
                 is_value_too = self.get("attention_k_eq_v") and kind != SLIDING
                 if not (self.kind == "gemma4_text" and is_value_too):
                     yield LinearShape("self_attn.v_proj", d, kv, bias)
-        yield LinearShape("self_attn.o_proj", q, d, out)
+        name = "out_proj" if self.kind == "lfm2" else "o_proj"
+        yield LinearShape(f"self_attn.{name}", q, d, out)
 
     def biases(self) -> tuple[bool, bool]:
         """Whether queries, keys and values have a bias, and whether the output has."""
@@ -219,6 +222,10 @@ class _Reading:
                 LinearShape("shared_mlp.output_linear", inner, d),
             )
             return inner, 2, pair if inner else (), experts
+        if self.kind == "lfm2":
+            inner = self.adjusted(inner)
+            names = (("w1", d, inner), ("w3", d, inner), ("w2", inner, d))
+            return inner, 2, tuple(LinearShape(f"feed_forward.{n}", i, o) for n, i, o in names), ()
         if experts:
             return 0, 0, (), experts
         if self.get("use_double_wide_mlp") and self.shares(index):
@@ -231,6 +238,14 @@ class _Reading:
         if self.has("plain feedforward"):
             return inner, 1, (up, down), ()
         return inner, 2, (LinearShape("mlp.gate_proj", d, inner, bias), up, down), ()
+
+    def adjusted(self, inner: int) -> int:
+        """The inner width that LFM2 makes of the one in its config."""
+        if not self.get("block_auto_adjust_ff_dim"):
+            return inner
+        of = int(self.values["block_multiple_of"])
+        inner = int(self.values["block_ffn_dim_multiplier"] * int(2 * inner / 3))
+        return -(-inner // of) * of
 
     def experts(self, index: int) -> tuple[LinearShape, ...]:
         """The router and the two stacks of a layer; () of a dense one."""
@@ -253,8 +268,8 @@ class _Reading:
         )
 
     def recurrent(self, index: int) -> DecoderShape:
-        """A layer with a recurrent state: Gated DeltaNet, or Mamba-2."""
-        made = _deltanet if self.kind == "qwen3_5_text" else _mamba
+        """A layer with a recurrent state: Gated DeltaNet, Mamba-2 or a short convolution."""
+        made = {"qwen3_5_text": _deltanet, "lfm2": _short_convolution}.get(self.kind, _mamba)
         linears, others, state, channels = made(self.values, self.width)
         inner, gates, feedforward, experts = self.feedforward(index)
         return DecoderShape(
@@ -341,3 +356,13 @@ def _mamba(values: Config, d: int) -> Mixer:
     )
     others = 3 * heads + mixed * (kernel + bool(values["mamba_conv_bias"])) + inner
     return linears, others, inner * size + mixed * kernel, mixed
+
+
+def _short_convolution(values: Config, d: int) -> Mixer:
+    """LFM2's gated convolution, whose state is its last inputs."""
+    bias, kernel = bool(values["conv_bias"]), int(values["conv_L_cache"])
+    linears = (
+        LinearShape("conv.in_proj", d, 3 * d, bias),
+        LinearShape("conv.out_proj", d, d, bias),
+    )
+    return linears, d * (kernel + bias), d * kernel, d

@@ -84,6 +84,7 @@ FAMILIES: Mapping[str, Family] = {
         traits=("multipliers", "layers without rotary", "fused", "recurrent state"),
         divisor="logits_scaling",
     ),
+    "lfm2": Family("LFM2: 350M to 2.6B", traits=("query norm", "recurrent state")),
     "mixtral": Family("Mixtral 8x7B, 8x22B", "all layers", ("experts",)),
     "qwen3_moe": Family("Qwen3 30B-A3B, 235B-A22B", "all layers", ("experts", "query norm")),
     "olmoe": Family("OLMoE 1B-7B", traits=("experts", "query norm")),
@@ -159,7 +160,7 @@ def layer_windows(config: "PretrainedConfig") -> list[int | None]:
 def keyless_layers(config: "PretrainedConfig") -> list[int]:
     """The layers that keep a recurrent state of a text instead of its keys and values."""
     kinds = getattr(config, "layer_types", None) or ()
-    return [layer for layer, kind in enumerate(kinds) if kind == "linear_attention"]
+    return [layer for layer, kind in enumerate(kinds) if kind in ("linear_attention", "conv")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,6 +245,7 @@ NOT_WRITTEN: Mapping[str, str] = {
     **dict.fromkeys(("mixtral", "qwen3_moe", "olmoe", "granitemoe", "gpt_oss"), _EXPERTS),
     "qwen3_5_text": _RECURRENT,
     "granitemoehybrid": _RECURRENT,
+    "lfm2": _RECURRENT,
     "hyperclovax": "llama.cpp has no architecture with its multipliers and norms after blocks",
 }
 """Why a family that is trained here cannot be written for llama.cpp."""
