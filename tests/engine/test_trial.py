@@ -37,7 +37,6 @@ def test_one_that_keeps_them_runs_with_a_note():
 # Layers that mix the rows of a text in ways of their own, with every kind that the family has.
 MIXED = {
     "lfm3": {},
-    "falcon_h1": {},
     "qwen3_next": {},
 }
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.falcon_h1 import modeling_falcon_h1 as falcon
 from transformers.models.granitemoehybrid import modeling_granitemoehybrid as granite
 from transformers.models.lfm2 import modeling_lfm2 as lfm2
 from transformers.models.qwen3_5 import modeling_qwen3_5 as qwen
@@ -76,28 +75,14 @@ def _delta_rule(
 
 def _mamba2(module: Any, hidden_states: Tensor, **_: object) -> Tensor:
     """Mamba-2 (arXiv 2405.21060), [1, T, D] -> [1, T, D]; state [H, Dh, N]."""
-    y, gate = _mamba2_mixed(module, module.in_proj(hidden_states)[0])
-    out: Tensor = module.out_proj(module.norm(y, gate).to(hidden_states.dtype)[None])
-    return out
-
-
-def _scaled_mamba2(module: Any, hidden_states: Tensor, **_: object) -> Tensor:
-    """Falcon H1's: the same with factors on what is projected, and not always a norm."""
-    projected = module.in_proj(hidden_states * module.ssm_in_multiplier)[0]
-    y, gate = _mamba2_mixed(module, projected * module.mup_vector[0])
-    y = module.norm(y, gate) if module.mamba_rms_norm else y * nn.functional.silu(gate)
-    out: Tensor = module.out_proj(y.to(hidden_states.dtype)[None])
-    return out
-
-
-def _mamba2_mixed(module: Any, projected: Tensor) -> tuple[Tensor, Tensor]:
-    """What is projected [T, ..], mixed along each document [T, C], and its gates [T, C]."""
     widths = [module.intermediate_size, module.conv_dim, module.num_heads]
-    gate, mixed, step = projected.split_with_sizes(widths, -1)
+    gate, mixed, step = module.in_proj(hidden_states)[0].split_with_sizes(widths, -1)
     step = nn.functional.softplus(step + module.dt_bias.to(step.dtype))
     step = step.clamp(*module.time_step_limit)  # here, as a padded row takes a step of 0
     y = over_documents(module, mixed, (step,), partial(_mamba2_scan, module))
-    return y.flatten(1), gate
+    y = module.norm(y.flatten(1), gate)
+    out: Tensor = module.out_proj(y.to(hidden_states.dtype)[None])
+    return out
 
 
 def _mamba2_scan(
@@ -165,7 +150,6 @@ MIXERS: Mapping[Hashable, Mixer] = {
     same_words(qwen.Qwen3_5GatedDeltaNet.forward): Mixer(_gated_delta_net, _delta_state),
     same_words(qwen_next.Qwen3NextGatedDeltaNet.forward): Mixer(_grouped_delta_net, _delta_state),
     same_words(granite.GraniteMoeHybridMambaLayer.forward): Mixer(_mamba2, _mamba2_state),
-    same_words(falcon.FalconH1Mixer.forward): Mixer(_scaled_mamba2, _mamba2_state),
     same_words(lfm2.Lfm2ShortConv.forward): Mixer(_short_convolution, lambda _: (0,)),
 }
 
