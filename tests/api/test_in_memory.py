@@ -70,6 +70,17 @@ def test_training_leaves_a_model_as_it_was(held, go, method):
     assert run.evaluation is not None
 
 
+def test_a_model_in_bfloat16_has_the_frequencies_of_its_folder(held, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.bfloat16)
+    loaded = ts.load(model, tokenizer=held[1])._shared.loaded.engine.model
+    of_folder = ts.load(tmp_path / "base", dtype="bfloat16")._shared.loaded.engine.model
+    ours, theirs = (dict(each.named_buffers()) for each in (loaded, of_folder))
+    assert ours.keys() == theirs.keys()
+    for name, buffer in ours.items():
+        assert buffer.dtype == theirs[name].dtype
+        assert torch.equal(buffer, theirs[name])
+
+
 def test_it_is_as_it_was_after_an_error_and_after_ctrl_c(held, go):
     before = state_of(held[0])
 

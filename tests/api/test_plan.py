@@ -67,6 +67,13 @@ def test_what_does_not_fit_says_what_would():
     assert found["qlora", "a100-80gb"].longest_context > 2048
 
 
+def test_a_method_that_a_base_cannot_have_is_impossible_and_the_others_are_planned():
+    found = ts.plan("qwen3-30b-a3b", devices=["h100-80gb"]).to_json()
+    rows = {each["method"]: each for each in found["methods"]}
+    assert rows["lora"]["adapter_bytes"] > 0
+    assert "no linear layer" in rows["ia3"]["reason"]
+
+
 def test_a_config_counts_its_rows_and_keeps_its_settings(tmp_path):
     rows = rows_file(tmp_path / "rows.jsonl", count=40)
     config = tmp_path / "run.yaml"

@@ -128,3 +128,20 @@ def test_a_folder_in_place_of_a_config_says_how_to_go_on_with_what_it_holds(tmp_
         with pytest.raises(ConfigError, match="is a folder") as refused:
             load_run_config(tmp_path, {})
         assert told in refused.value.remedy
+
+
+def test_a_key_that_is_given_twice_is_refused_with_both_lines(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("data: {train: a}\ntrain:\n  lr: 1e-3\ntrain:\n  epochs: 2\n")
+    with pytest.raises(ConfigError, match=r"c\.yaml:4: .*`train` is given twice, in line 2 too"):
+        load_run_config(file, {})
+    file.write_text("data: &d {train: a}\nevaluate: {rows: 3, rows: 4}\n")
+    with pytest.raises(ConfigError, match="`rows` is given twice"):
+        load_run_config(file, {})
+
+
+@pytest.mark.parametrize(("word", "value"), [("False", False), ("on", True), ("5", 5), ("a", "a")])
+def test_an_option_of_a_template_means_what_its_word_says(word, value):
+    found = parse_overrides(["--data.template_options", f"thinking={word}"])
+    config = load_run_config(None, {"data": {"train": "a", **found["data"]}})
+    assert config.data.template_options == {"thinking": value}

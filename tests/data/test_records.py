@@ -70,6 +70,12 @@ def row(i):
     return json.dumps({"prompt": f"q{i}", "completion": f"a{i}"}) + "\n"
 
 
+def test_files_of_the_working_folder_have_their_names(tmp_path, monkeypatch):
+    fill(tmp_path, a_jsonl=row(1), sub__b_jsonl=row(2))
+    monkeypatch.chdir(tmp_path)
+    assert [each.file for each in scan(".").conversations] == ["./a.jsonl", "./sub/b.jsonl"]
+
+
 def test_rows_of_all_files_in_order_with_their_places(tmp_path):
     fill(
         tmp_path,

@@ -109,3 +109,9 @@ def test_a_config_that_describes_no_base_is_refused(config, words):
     with pytest.raises(ModelError) as caught:
         shape_of(config)
     assert words in str(caught.value)
+
+
+def test_a_window_that_is_null_is_none():
+    config = {**SHAPE, "model_type": "mistral", "head_dim": 12}
+    assert {layer.window for layer in shape_of(config).layers} == {4096}
+    assert {layer.window for layer in shape_of({**config, "sliding_window": None}).layers} == {None}

@@ -162,7 +162,8 @@ def _dtype_name(dtype: object) -> str:
     name = str(dtype).removeprefix("torch.")
     if name not in ("float32", "bfloat16"):
         raise ModelError(
-            f"The model is in {name}.", remedy="Convert it: model.to(torch.bfloat16), or .float()."
+            f"The model is in {name}.",
+            remedy="Load it with from_pretrained(..., dtype=torch.bfloat16), or torch.float32.",
         )
     return name
 

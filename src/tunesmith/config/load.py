@@ -7,7 +7,7 @@ import shlex
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 
@@ -156,12 +156,29 @@ def read_yaml(path: Path, *, warn: bool = True) -> dict[str, object]:
             f"{path}: cannot be read: {error}.", remedy="`tunesmith init DATA` writes one."
         ) from None
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _OnceEach)  # a SafeLoader
     except yaml.YAMLError as error:
         raise _not_yaml(path, error) from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no keys.", remedy="`tunesmith init DATA` writes one.")
     return with_new_names(values, warn=warn)
+
+
+class _OnceEach(yaml.SafeLoader):
+    """Reads YAML whose keys are each given once: of two that are the same, one would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping; raises ConstructorError for a key that is there already."""
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            name = key.value
+            if name in first:
+                problem = f"`{name}` is given twice, in line {first[name]} too"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            first[name] = key.start_mark.line + 1
+        return super().construct_mapping(node, deep=deep)
 
 
 def _not_yaml(path: Path, error: yaml.YAMLError) -> ConfigError:

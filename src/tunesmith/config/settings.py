@@ -53,7 +53,13 @@ def read_template_options(options: object) -> object:
     return {name: _read(value) for name, value in options.items()}
 
 
+# Python's spelling and YAML's, as model cards and configs have them.
+_TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
 def _read(value: object) -> object:
+    if isinstance(value, str) and value.lower() in _TRUTH:
+        return _TRUTH[value.lower()]
     try:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:

@@ -70,8 +70,23 @@ def _kilobytes(file: str, key: str) -> int | None:
 
 
 def _cgroup(limit: Path, current: Path) -> int | None:
+    """What a container's limit leaves free; pages of files, which are given up on need, are."""
     try:
         text = limit.read_text().strip()
-        return None if text == "max" else int(text) - int(current.read_text())
+        return None if text == "max" else int(text) - int(current.read_text()) + _cached(current)
     except (OSError, ValueError):
         return None
+
+
+_FILE_PAGES = ("inactive_file", "active_file")
+
+
+def _cached(current: Path) -> int:
+    """Bytes of files that the container's memory holds; of its children too in version 1."""
+    try:
+        lines = current.with_name("memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    known = dict(line.split() for line in lines if line.count(" ") == 1)
+    below = "total_" if f"total_{_FILE_PAGES[0]}" in known else ""
+    return sum(int(known.get(f"{below}{name}", 0)) for name in _FILE_PAGES)

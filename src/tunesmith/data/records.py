@@ -223,8 +223,8 @@ def read_records(
             yield from _of_file(place, options, readers)
             return
         for record in _of_folder(place, options, readers):
-            file = record.file and in_source(record.file.removeprefix(str(place)), str(path))
-            yield replace(record, file=file)
+            behind = record.file and f"/{Path(record.file).relative_to(place)}"
+            yield replace(record, file=behind and in_source(behind, str(path)))
     except Broken as error:
         yield Record(0, None, error.problem)
 

@@ -302,17 +302,18 @@ def remember(folder: Path, name: str, text: str) -> None:
 
 
 def lock_of(folder: Path) -> Path:
-    """The lock of whoever writes the folder; a few folders share one."""
-    return folder.parent / f".{folder.name[:2]}.lock"
+    """The lock of whoever writes the folder, half made or not; a few folders share one."""
+    name = folder.name.removeprefix(files.OLD).removeprefix(files.TEMPORARY)
+    return folder.parent / f".{name[:2]}.lock"
 
 
 def sweep(root: Path, *, keep: Path) -> None:
     """Remove what is over MAX_BYTES, and what killed processes left; never ``keep``."""
     for left in root.glob(f"{files.TEMPORARY}*"):
-        folder = root / left.name.removeprefix(files.OLD).removeprefix(files.TEMPORARY)
-        with contextlib.suppress(OSError), locks.held(lock_of(folder), taken=_refuse):
+        with contextlib.suppress(OSError), locks.held(lock_of(left), taken=_refuse):
             shutil.rmtree(left, ignore_errors=True)
-    entries = sorted((*_used(entry), entry) for entry in root.iterdir() if entry.is_dir())
+    whole = (each for each in root.iterdir() if not each.name.startswith(files.TEMPORARY))
+    entries = sorted((*_used(entry), entry) for entry in whole if entry.is_dir())
     total = sum(size for _, size, _ in entries)
     for _, size, entry in entries:
         if total > MAX_BYTES and entry != keep:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tunesmith.adapters.loaded_base import open_base
+from tunesmith.adapters.loaded_base import open_base, with_template_options
 from tunesmith.config.distill import DistillSettings
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
@@ -140,6 +140,7 @@ def _open_teacher(
         trust_remote_code=config.trust_remote_code,
         progress=progress,
     )
+    loaded = with_template_options(loaded, config.data.template_options)
     teacher = Teacher(loaded, inputs, instruction, config=config, temperature=asked.temperature)
     for text in (*loaded.base.notes, *teacher.notes):
         progress.notice("base", text)
@@ -193,6 +194,8 @@ def _made_with(
         "dtype": config.dtype,
         "four_bit": needs_four_bit(config.method.kind),
     }
+    if config.data.template_options:
+        base["template_options"] = dict(config.data.template_options)
     return {
         "prompt": None if instruction is None else _digest(instruction),
         "inputs": _digest(json.dumps([messages, [each.reference for each in inputs]])),

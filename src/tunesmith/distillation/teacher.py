@@ -7,7 +7,7 @@ from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.run import RunConfig
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_format import ChatFormat, instructed, study, with_system
-from tunesmith.data.chat_text import TEMPLATE_ERRORS
+from tunesmith.data.chat_text import TEMPLATE_ERRORS, split_thinking
 from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.inputs import Input
 from tunesmith.data.template import render_prompt
@@ -112,7 +112,7 @@ class Teacher:
             seed=self._seed,
         ):
             number = numbers[answer.row]
-            text = decode(self._tokenizer, answer.ids).strip()
+            text = split_thinking(decode(self._tokenizer, answer.ids))[1].strip()
             asked = self._inputs[number]
             case = Case(text, asked.reference, asked.text)
             fault = fault_of(

@@ -53,7 +53,7 @@ def shape_of(config: Config, *, name: str = "the config") -> ModelShape:
             remedy=f"Known are {supported()}.",
         )
     require_sizes(text, name)
-    given = {_OTHER_NAMES.get(k, k): v for k, v in text.items() if v is not None}
+    given = {_OTHER_NAMES.get(k, k): v for k, v in text.items() if v is not None or k in _OFF}
     values = {**_defaults()[inner], **given}
     if tied is not None:
         values["tie_word_embeddings"] = tied
@@ -61,6 +61,8 @@ def shape_of(config: Config, *, name: str = "the config") -> ModelShape:
     return _Reading(inner, family, values).model()
 
 
+# What null turns off, whatever the class takes where a config leaves the key out.
+_OFF = ("sliding_window", "attn_logit_softcapping", "final_logit_softcapping")
 GLOBAL_HEAD_WIDTH = 512  # of Gemma 4, where a config leaves it out
 _OTHER_NAMES = {"num_local_experts": "num_experts", "layers_block_type": "layer_types"}
 # Where a config has no layer_types: each n-th layer sees everything, the others a window.

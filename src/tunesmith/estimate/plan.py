@@ -107,13 +107,13 @@ def plan_method(
     known: Mapping[str, ModelShape] = {},
 ) -> MethodPlan:
     """One method on one device."""
-    case = Fitting(shape, settings, device, wish)
     try:
+        case = Fitting(shape, settings, device, wish)
         size, refused = case.size, case.refusal()
     except ConfigError as error:
-        size, refused = None, f"{error.message} {error.remedy}"
-    if size is None or refused:
-        return _impossible(name, wish, refused or "")
+        return _impossible(name, wish, f"{error.message} {error.remedy}")
+    if refused:
+        return _impossible(name, wish, refused)
     setup = case.fitting() or case.least()
     memory = memory_of(shape, size, setup)
     peak = memory.total + device.process_bytes

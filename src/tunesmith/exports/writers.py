@@ -37,6 +37,8 @@ BASE_GGUF = (
     "BASE.gguf is {base} as GGUF, in 16-bit or quantized by llama.cpp: `tunesmith adapters export` "
     "--to ollama writes it, as model.gguf, beside the adapter."
 )
+OVER_FOUR_BIT = "It was trained over a 4-bit base; over another one its answers differ."
+WITH_MERGED = "Export it with --merged for the model that was trained."
 SHOWN = 4  # tensors in a notice
 UNDER_SYSTEM = "Begin each conversation with the system message that it was trained under: {system}"
 TEXT_ALONE = (
@@ -109,7 +111,7 @@ def write_vllm(job: ExportJob) -> ExportedFolder:
     )
     notes = ["vLLM itself was not run: PEFT reads the same folder."]
     if job.four_bit:
-        notes.append("It was trained over a 4-bit base; over another one its answers differ.")
+        notes.append(OVER_FOUR_BIT)
     if entry := find_entry(job.verified.base.name):
         notes.append(
             f"{entry.name} was made from {entry.hub_id}: over the weights of that hub id answers "
@@ -152,6 +154,8 @@ def write_gguf(job: ExportJob) -> ExportedFolder:
     model = shlex.quote(base) if is_gguf else "BASE.gguf"
     line = f"llama-cli -m {model} --lora {shlex.quote(str(out / ADAPTER_FILE))}{asked}"
     notes = [] if is_gguf else [BASE_GGUF.format(base=base)]
+    if job.four_bit:
+        notes += [OVER_FOUR_BIT, WITH_MERGED]
     if options := template_options_of(job.adapter):
         notes.append(WITH_OPTIONS.format(options=json.dumps(dict(options), ensure_ascii=False)))
     return ExportedFolder("llama.cpp", False, tuple(notes), (line,))
@@ -178,8 +182,10 @@ def write_ollama(job: ExportJob) -> ExportedFolder:
     files.publish(job.out, fill, remedy=REMEDY)
     name = shlex.quote(job.out.name)
     line = f"ollama create {name} -f {shlex.quote(str(job.out / ollama.FILE))}"
-    notes = ("Ollama itself was not run: llama.cpp reads the same files.", *_text_alone(job))
-    return ExportedFolder("llama.cpp", job.merged, notes, (line, f"ollama run {name}"))
+    notes = ["Ollama itself was not run: llama.cpp reads the same files.", *_text_alone(job)]
+    if job.four_bit and not job.merged:
+        notes += [OVER_FOUR_BIT, WITH_MERGED]
+    return ExportedFolder("llama.cpp", job.merged, tuple(notes), (line, f"ollama run {name}"))
 
 
 def _text_alone(job: ExportJob) -> tuple[str, ...]:

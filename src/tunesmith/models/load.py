@@ -74,10 +74,7 @@ def load_base(
     number, reason = detect_dtype(dtype, on)
     folder = resolve(name, trust_remote_code=trust_remote_code, progress=progress)
     if not four_bit and (held := held_model(folder)) is not None:
-        model = held.structure()
-        if is_whole(model.config):
-            remove_towers_(model)
-        model.to(device=on, dtype=number).eval()
+        model = _placed(held.structure(), on, number)
         return Base(name, folder, model, held.tokenizer, number, on, (reason,))
     notes = [reason]
     with no_progress_bars():
@@ -210,6 +207,17 @@ def longest_safe_position(config: PretrainedConfig) -> int | None:
     limits.append(getattr(config, "original_max_position_embeddings", None))
     known = [int(limit) for limit in limits if limit]
     return min(known) if known else int(config.max_position_embeddings)
+
+
+def _placed(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+    """A model in memory, its language model alone, where and in which format it is used."""
+    if is_whole(model.config):
+        remove_towers_(model)
+    model.to(device=device).eval()
+    for parameter in model.parameters():  # no buffers: rotary frequencies stay exact
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(dtype)
+    return model
 
 
 def context_of(config: PretrainedConfig, folder: Path) -> int:

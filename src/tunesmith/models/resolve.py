@@ -59,7 +59,8 @@ def _extract(entry: Entry, wheel: Path) -> Path:
 
 
 _HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "tokenizer*", "merges.txt", "vocab*")
-_NEVER = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*/*")
+# Mistral's repositories hold all weights twice, the second time as one file of its own layout.
+_NEVER = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*/*", "consolidated*.safetensors")
 
 
 def resolve(name: str, *, trust_remote_code: bool = False, progress: Progress = SILENT) -> Path:

@@ -16,6 +16,7 @@ from tunesmith.data.quality.copies import (
     Duplicates,
     Leakage,
     NearDuplicates,
+    asked_of_a_text,
 )
 from tunesmith.data.quality.text import see
 from tunesmith.data.rows import Conversation, Message, ToolCall
@@ -286,3 +287,10 @@ def test_a_template_of_many_answers_still_has_copies_under_one():
     asks = [(f"how do you say {chr(97 + i) * 3} please", f"answer {i}") for i in range(12)]
     assert near(*asks) == set()
     assert near(*asks, ("how do you say zzz please", "answer 3")) == {12}
+
+
+def test_many_questions_of_one_passage_are_told_apart_in_scripts_without_spaces():
+    passage = "东京是日本的首都。" * 12
+    one, other = (f"{passage}\n{asked}" for asked in ("东京是首都吗？", "大阪是首都吗？"))
+    assert asked_of_a_text(one) != asked_of_a_text(other)
+    assert asked_of_a_text(passage) == 0

@@ -30,6 +30,7 @@ def told(rows):
         (KOREAN, "ko"),
         ("감사합니다, 좋은 하루요", "ko"),
         ("ok", None),
+        ("You’re welcome! 😊", None),  # one sign makes a short text none in other letters
         ("Lasagne, Risotto, Panna Cotta, Tiramisu, Espresso", None),  # could be any menu
         ('{"antwort": "Vielen Dank für Ihre Geduld, Ihr Paket wird da sein"}', None),
         ("", None),

@@ -29,6 +29,13 @@ def test_punctuation_is_left_out_and_signs_of_formulas_are_kept():
     assert len({bare(fold(t)) for t in ("c++", "c#", "c", "3 + 4", "3 * 4", "3 / 4")}) == 6
 
 
+def test_another_number_is_another_text():
+    for one, other in (("-3 * 4", "3 * 4"), ("is 1.5 > 1", "is 15 > 1"), ("−7 + 3", "7 + 3")):
+        assert letters(bare(fold(one))) != letters(bare(fold(other)))
+    assert bare(fold("1,000 won")) == bare(fold("1000 won"))
+    assert bare(fold("well-known, 3-4 days")) == "well known 3 4 days"
+
+
 def test_a_text_of_punctuation_only_stays_itself():
     assert bare(fold("?!")) != bare(fold("..."))
     assert bare(Folded("")) == ""

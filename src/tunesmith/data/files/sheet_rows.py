@@ -48,7 +48,7 @@ def _rows(path: str, part: str | None) -> Iterator[SheetRow]:
 
 
 def _text(value: object) -> str:
-    """A cell as the workbook's own program would show it."""
+    """A cell's value as text, without its number format."""
     if isinstance(value, bool):
         return str(value).upper()
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:

@@ -20,7 +20,7 @@ from tunesmith.data.quality.near import (
     short_pairs,
     similarity,
 )
-from tunesmith.data.quality.text import Bare, DataFinding, Seen, bare, digest, fold
+from tunesmith.data.quality.text import Bare, DataFinding, Seen, bare, count_words, digest, fold
 from tunesmith.data.split import MIN_OPENED, Clusters, turns
 
 
@@ -117,10 +117,14 @@ def asked_of_a_text(question: str) -> int:
     Many questions of one passage are nearly the same in all but the short line that matters.
     """
     lines = [line for line in question.split("\n") if line.strip()]
-    short = [line for line in lines if line.count(" ") < SHORT]
+    short = [line for line in lines if _is_short(line)]
     if not short or len(short) == len(lines):
         return 0
     return digest(*(bare(fold(line)) for line in short))
+
+
+def _is_short(line: str) -> bool:
+    return (line.count(" ") if line.isascii() else count_words(bare(fold(line)))) < SHORT
 
 
 ROWS_PER_ANSWER = 3  # from which on answers are choices, and two to a question cannot both be right

@@ -3,6 +3,7 @@
 import functools
 import heapq
 import json
+import re
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -94,10 +95,14 @@ def mixed_languages(sample: Sample) -> Iterator[DataFinding]:
             yield DataFinding("languages", what, rest)
 
 
+# Letters behind the Latin blocks, that with Vietnamese's aside.
+_OTHER_LETTERS = re.compile(r"[^\W\d_\u0000-\u024f\u1e00-\u1eff]")
+
+
 def language_of(text: str) -> str | None:
     """The ISO 639 code of the text's language; None where it is too short or no prose."""
     text = text.strip()
-    is_latin = text[:LOOKED_AT].isascii()
+    is_latin = not _OTHER_LETTERS.search(text[:LOOKED_AT])
     if len(text) < (MIN_CHARACTERS if is_latin else MIN_OTHER) or parse_json(text) is not None:
         return None
     language, sure = _identifier().classify(text[:LOOKED_AT])

@@ -95,13 +95,25 @@ def fold(text: str) -> Folded:
 
 
 def bare(folded: Folded) -> Bare:
-    """The text without punctuation; a text of punctuation only stays as it is."""
+    """The text without punctuation; a text of punctuation only stays as it is.
+
+    Signs and points that make another number of one stay in other signs.
+    """
     if folded.isascii():
-        plain = folded.translate(_ASCII)
+        plain = _numbers_kept(folded).translate(_ASCII)
     else:
-        plain = unicodedata.normalize("NFKC", folded).casefold()
+        plain = _numbers_kept(unicodedata.normalize("NFKC", folded).casefold())
         plain = _OTHER_SPACED.sub(" ", _OTHER_DROPPED.sub("", plain)).translate(_ASCII)
     return Bare(" ".join(plain.split()) or folded)
+
+
+# A minus, and what is between two digits and no thousands separator.
+_MINUS, _POINT = re.compile(r"(?<![\w.)])[-\u2212](?=\d)"), re.compile(r"(?<=\d)[.,:](?=\d)")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+
+
+def _numbers_kept(text: str) -> str:
+    return _POINT.sub("|", _MINUS.sub("~", _THOUSANDS.sub("", text)))
 
 
 def letters(text: Bare) -> str:

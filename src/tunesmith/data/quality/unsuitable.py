@@ -107,13 +107,13 @@ KINDS = (
     Kind("keys or tokens", re.compile(rf"(?<![A-Za-z0-9_-])(?:{_KEYS})"), hints=_KEY_HINTS),
     Kind(
         "Korean resident numbers",
-        re.compile(r"(?<![\d-])\d{6}[ -]?[1-8]\d{6}(?![\d-])"),
+        re.compile(r"(?<![\d-])(?<!\d[.,])\d{6}[ -]?[1-8]\d{6}(?![\d-])"),
         is_resident_number,
     ),
     Kind(
         "card numbers",
         re.compile(
-            r"(?<![\d-])(?:[2-6]\d{3}([ -]?)\d{4}\1\d{4}\1\d{1,7}"
+            r"(?<![\d-])(?<!\d[.,])(?:[2-6]\d{3}([ -]?)\d{4}\1\d{4}\1\d{1,7}"
             r"|3[47]\d{2}([ -]?)\d{6}\2\d{5})(?![\d-])"
         ),
         _is_card,
