@@ -49,6 +49,16 @@ def test_a_path_that_holds_nothing_is_no_name_of_the_hub(tmp_path, monkeypatch):
             ts.load(path)
 
 
+def test_a_conversation_that_begins_anew_keeps_its_system_prompt(runs):
+    talk = ts.chat(runs[0], system="Be brief.")
+    talk.reset()
+    assert talk.system == "Be brief."
+    talk.reset("Be long.")
+    assert talk.system == "Be long."
+    talk.reset("")
+    assert not talk.system
+
+
 def test_one_stop_text_is_not_its_letters(runs):
     model = ts.load(runs[0])
     (whole,) = model.generate("say 1")

@@ -39,6 +39,7 @@ def test_the_document_has_a_point_for_each_share_and_the_verdict(tunesmith, word
         (("--shares", "half,1"), "these are not numbers"),
         (("--shares", "0,1"), "two or more different shares"),
         (("--resume", "runs/curve"), "takes nothing else"),
+        (("--resume", "runs/curve", "--shares", "0.5,1"), "takes nothing else"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(more, message, tunesmith, words):

@@ -160,7 +160,11 @@ def test_nothing_that_passes_ends_in_1_with_a_remedy(words, tmp_path, tunesmith)
     [
         (["--check", "json", "--config", "x.yaml"], 2, "give one of them"),
         (["--check", "{kind: regex, pattern: [}"], 2, "not valid YAML"),
-        (["--check", "jason"], 1, "error: check jason: unknown kind 'jason'; known: 'exact'"),
+        (
+            ["--check", "jason"],
+            1,
+            "error: check jason: unknown kind 'jason'; did you mean 'json'? Known: 'exact'",
+        ),
         (["--check", "json", "--check", "regex"], 1, "check regex: `pattern`: is missing"),
         (["--check", "jason"], 1, "docs/checks.md lists the kinds"),
         (["--check", "{kind: regex, pattern: ((}"], 1, "regular expression"),

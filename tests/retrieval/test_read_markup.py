@@ -22,7 +22,16 @@ HIDDEN_IN_PAGES = [
     f"<noscript>{SECRET}</noscript>",
     f"<![CDATA[{SECRET}]]>",
 ]
-SHOWN = ['<p style="opacity:0.9">seen</p>', '<p style="font-size:0.9em">seen</p>', "<b>seen</b>"]
+SHOWN = [
+    "<p>Use the &lt;script&gt; tag, and it is seen</p>",
+    '<img src="x" alt="Show hidden files"><p>seen</p>',
+    "<img hidden src='x'> <b>seen</b>",
+    '<div style="overflow: hidden">seen</div>',
+    '<p style="margin-left:-120px">seen</p>',
+    '<p style="opacity:0.9">seen</p>',
+    '<p style="font-size:0.9em">seen</p>',
+    "<b>seen</b>",
+]
 
 
 @pytest.mark.parametrize("html", HIDDEN + HIDDEN_IN_PAGES)
@@ -47,6 +56,11 @@ def test_what_markdown_hides_is_blanked_in_its_place(html, joint):
 def test_what_is_shown_stays(html):
     assert "seen" in html_document(html, "html").text
     assert "seen" in markdown_document(html, "markdown").text
+
+
+def test_a_tag_in_a_code_span_hides_nothing_even_beside_html():
+    text = "Use `<script>` or<br> `<style>`; this is seen\n"
+    assert markdown_document(text, "markdown").text == text
 
 
 def test_a_comment_in_a_code_block_is_shown():

@@ -60,3 +60,11 @@ def test_a_table_of_one_column_is_read():
 
 def test_a_large_field_is_read():
     assert len(read_csv(b"a,b\n" + b"x" * 300_000 + b",1\n").text) > 300_000
+
+
+def test_quotes_of_later_rows_are_read_although_the_first_rows_show_none_of_them():
+    rows = "".join(f"rock 'n' roll,{i}\n" for i in range(9000))
+    text = f'name,n\n{rows}"He said ""no, thanks""",5\n\'t was, 6\n'
+    assert read_csv(text.encode()).text.endswith(
+        'name: He said "no, thanks"\nn: 5\n\nname: \'t was\nn:  6'
+    )

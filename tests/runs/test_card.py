@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 from peft import PeftModel
 
 from tests.runs.test_origin import named_base  # noqa: F401  # a fixture
-from tests.runs.tiny import config
+from tests.runs.tiny import config, rows_file
 from tunesmith.adapters.folder import read_origin
 from tunesmith.runs.card import licence_of, run_card
 from tunesmith.runs.evaluate import evaluate_target
@@ -125,6 +125,12 @@ def test_a_second_evaluation_is_on_the_card_and_the_record_still_holds(trained, 
     card = card_of(trained)
     assert "| digits |" in card.text
     assert "| exact |" not in card.text
+    assert "like those that it was trained on" in card.text
+    other = rows_file(tmp_path / "other.jsonl", count=7)
+    evaluate_target(str(trained), {}, data=str(other))
+    card = card_of(trained)
+    assert "Scored on 7 rows of other.jsonl, a file of its own" in card.text
+    assert "held out" not in str(card.data.to_dict()["model-index"])
     evaluate_target(str(trained), {})  # which loads it
 
 

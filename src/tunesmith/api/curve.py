@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from tunesmith.api.compare import STOPPING, draw_reports, interval_text
-from tunesmith.api.settings import RunKeywords, config_unless, is_named
+from tunesmith.api.settings import RunKeywords, config_unless, is_named, require_alone
 from tunesmith.api.show import Document, Outcome, paragraph, print_table
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnRunEvent, working_on_runs
@@ -45,7 +45,7 @@ class Curve(Outcome):
 def curve(
     data: Data | None = None,
     *,
-    shares: Sequence[float] = SHARES,
+    shares: Sequence[float] | None = None,
     resume: str | Path | None = None,
     on_event: OnRunEvent | None = None,
     progress: bool | None = None,
@@ -59,8 +59,10 @@ def curve(
 
     >>> ts.curve("rows.jsonl", shares=[0.25, 0.5, 1])  # doctest: +SKIP
     """
-    if resume is None:
-        _require_shares(shares)
+    if resume is not None:
+        require_alone(resume, data, shares=shares)
+    shares = SHARES if shares is None else shares
+    _require_shares(shares)
     with config_unless(resume, data, keywords) as config:
         from tunesmith.runs.folder import free_folder
         from tunesmith.runs.inputs import require_comparison, require_inputs

@@ -175,8 +175,11 @@ class Dialogue:
         return self._below.inserted
 
     def reset(self, system: str | None = None) -> None:
-        """Forget the conversation; DataError where the template drops system prompts."""
-        self._below.reset(system)
+        """Forget the conversation, and keep the system prompt unless another is given ("": none).
+
+        Raises DataError where the template drops system prompts.
+        """
+        self._below.reset(self._below.system if system is None else system or None)
 
     def __call__(self, message: str, *, participant: str | None = None) -> str:
         """The answer to the next message, of the first participant unless one is named."""

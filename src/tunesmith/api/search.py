@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from tunesmith.api.compare import interval_text
-from tunesmith.api.settings import RunKeywords, config_unless, is_named
+from tunesmith.api.settings import RunKeywords, config_unless, is_named, require_alone
 from tunesmith.api.show import Document, Outcome, line, paragraph, print_table, show_next
 from tunesmith.api.sources import Data
 from tunesmith.api.train import Run
@@ -116,7 +116,10 @@ def search(
 
     >>> ts.search("rows.jsonl", minutes=30, over={"train.lr": (1e-4, 1e-2)})  # doctest: +SKIP
     """
-    minutes = keywords.pop("minutes", MINUTES)
+    minutes = keywords.pop("minutes", None)
+    if resume is not None:
+        require_alone(resume, data, minutes=minutes, over=over, at_most=at_most)
+    minutes = MINUTES if minutes is None else minutes
     with config_unless(resume, data, keywords) as config:
         from tunesmith.runs.folder import free_folder
         from tunesmith.runs.inputs import require_inputs, require_search

@@ -68,7 +68,13 @@ class Outcome:
         from rich.console import Console
 
         console = Console(
-            file=io.StringIO(), width=WIDTH, record=True, markup=False, emoji=False, highlight=False
+            file=io.StringIO(),
+            width=WIDTH,
+            record=True,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            force_jupyter=False,  # else a kernel displays each piece as well
         )
         self.show(console)
         return console.export_html(inline_styles=True, code_format=_HTML)
@@ -79,7 +85,14 @@ def console_on(stream: io.TextIOBase, *, width: int | None = None) -> "Console":
     from rich.console import Console  # here, so that --help need not load it
 
     # Markup would swallow [brackets] of messages and answers, emoji names between colons.
-    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)  # type: ignore[arg-type]
+    return Console(
+        file=stream,  # type: ignore[arg-type]
+        width=width,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        force_jupyter=False,
+    )
 
 
 def standard_console(*, stderr: bool) -> "Console":

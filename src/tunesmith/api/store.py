@@ -226,6 +226,8 @@ class Store:
 
         if settings not in self._loaded:
             self._loaded = {settings: Documents(self.path, settings, progress=progress)}
+        else:
+            self._loaded[settings].refresh()
         return self._loaded[settings]
 
 

@@ -291,7 +291,11 @@ def _require_yes(repo: str) -> None:
             remedy="Give --yes to push it, or --dry-run to look only.",
             code="unconfirmed",
         )
-    if not typer.confirm(localized(f"Push all of this to {repo}?"), err=True):
+    try:
+        is_wanted = typer.confirm(localized(f"Push all of this to {repo}?"), err=True)
+    except typer.Abort:  # Ctrl-C, or the end of the input
+        is_wanted = False
+    if not is_wanted:
         raise TunesmithError("Nothing was pushed.", code="unconfirmed")
 
 

@@ -1,5 +1,6 @@
 """`tunesmith compare`, `search` and `data curve`: several runs beside each other."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -58,8 +59,12 @@ def compare(
 def curve(
     context: typer.Context,
     shares: Annotated[
-        str, typer.Option(metavar="S,S", help="Shares of the training rows, a run for each.")
-    ] = "0.125,0.25,0.5,1",
+        str | None,
+        typer.Option(
+            metavar="S,S",
+            help="Shares of the training rows, a run for each; 0.125,0.25,0.5,1 if left out.",
+        ),
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Resume the curve in this folder.")
     ] = None,
@@ -74,7 +79,7 @@ def curve(
 
     file, flags = read_words(context.args, command="data curve")
     return run(
-        shares=numbers_of("shares", float, shares),
+        shares=None if shares is None else numbers_of("shares", float, shares),
         resume=resume,
         config=file,
         settings=flags,
@@ -87,8 +92,11 @@ def curve(
 def search(
     context: typer.Context,
     minutes: Annotated[
-        float, typer.Option(help="About how long, the evaluation of the best one included.")
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            help="About how long, the evaluation of the best one included; 30 if left out."
+        ),
+    ] = None,
     over: Annotated[
         list[str] | None,
         typer.Option(
@@ -114,8 +122,8 @@ def search(
     from tunesmith.api.search import search as run
 
     file, flags = read_words(context.args, command="search")
+    run = run if minutes is None else partial(run, minutes=minutes)
     return run(
-        minutes=minutes,
         over=read_over(over or []) or None,
         at_most=settings,
         resume=resume,

@@ -61,6 +61,12 @@ def plan(  # noqa: PLR0913  # flags
     if files:
         raise UsageError(f"One CONFIG or MODEL can be given, not also {', '.join(files)}.")
     if probe:
+        given = {"--device": device, "--methods": methods, "--document": document}
+        if idle := [name for name, value in {**given, "--ranks": ranks - 1}.items() if value]:
+            raise UsageError(
+                f"--probe measures on this machine, so that {', '.join(idle)} has no effect.",
+                remedy="Leave one of them out.",
+            )
         from tunesmith.api.recommend import recommend
 
         return recommend(target, probe_minutes=minutes, settings=flags, progress=True)

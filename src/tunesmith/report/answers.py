@@ -24,6 +24,7 @@ class ShownText:
     failed: Sequence[str]
     degenerate: Sequence[str]
     cut: int
+    passed: bool  # every check, as far as each gave a score
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ def _said(arm: str, row: Document, text: str, reference: str) -> ShownText:
     short, cut = _cut(text)
     pieces = list(_compared(short, reference)) if reference else [(short, False)]
     degenerate = list((row.get("degenerate") or {}).get(arm) or ())
-    return ShownText(arm, pieces, _failed(row, arm), degenerate, cut)
+    scores = _scores(row, arm)
+    passed = all(score == 1 for score in scores) if scores else "failed" in row
+    return ShownText(arm, pieces, _failed(row, arm), degenerate, cut, passed)
 
 
 def _cut(text: str) -> tuple[str, int]:
@@ -96,9 +99,15 @@ def _failed(row: Document, arm: str) -> list[str]:
     return list((row.get("failed") or {}).get(arm) or ())
 
 
+def _scores(row: Document, arm: str) -> list[float | None]:
+    return list(((row.get("scores") or {}).get(arm) or {}).values())
+
+
 def _group(row: Document) -> str:
-    """Whether tuned passes every check, and whether that is new beside the base."""
-    if "failed" not in row:
+    """Whether tuned passes every check, and whether that is new beside the base; "" where a check
+    gave one of them no score.
+    """
+    if "failed" not in row or None in (*_scores(row, "tuned"), *_scores(row, "base")):
         return ""
     tuned, base = not _failed(row, "tuned"), not _failed(row, "base")
     if tuned:

@@ -201,5 +201,7 @@ def _commands(records: Records) -> Iterator[tuple[str, str]]:
             to = method.exports[0]  # for whom it is written where nothing is known
             out = shlex.quote(f"{records.path.resolve().name}-{to}")
             yield "export", f"tunesmith adapters export {run} --to {to} --out {out}"
+    if not (records.path / "config.yaml").is_file():  # an evaluation that was written elsewhere
+        return
     yield "evaluate", f"tunesmith evaluate {run}"
     yield "train", f"tunesmith train {run}/config.yaml --out NEW_FOLDER"

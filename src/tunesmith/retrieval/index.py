@@ -158,7 +158,7 @@ class _Filling:
 def _document_id(file: FileOrder) -> str:
     """The same for the same name with the same content."""
     text = f"{file.source}\0{file.sha256}"
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:24]
 
 
 def _passages(document: str, source: str, kind: str, chunks: list[Chunk]) -> Iterator[Passage]:

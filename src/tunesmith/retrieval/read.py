@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
+from typing import NoReturn
 
 from tunesmith.core.errors import RagError
 from tunesmith.core.files import sha256_of
@@ -151,12 +152,20 @@ def list_files(folder: Path, *, but: Path | None = None) -> Listing:
 
 
 def _walk(folder: Path, but: Path | None) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
+    for where, folders, names in os.walk(folder, onerror=_unreadable):
         here = Path(where)
         folders[:] = [f for f in folders if f[0] != "." and (here / f).absolute() != but]
         for name in names:
             if name[0] != "." and not (here / name).is_symlink() and (here / name).is_file():
                 yield here / name
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise RagError(
+        f"{error.filename} cannot be read: {error.strerror}. What is indexed of it would be lost.",
+        remedy="Fix its permissions, or move it away.",
+        code="file_system",
+    )
 
 
 def _examined(path: Path, kind: FileKind, source: str) -> FileOrder | Refused:

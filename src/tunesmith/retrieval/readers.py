@@ -94,11 +94,12 @@ def read_csv(data: bytes) -> SourceDocument:
     text = decode(data)
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
-        dialect = csv.Sniffer().sniff(text[:SNIFFED_CHARACTERS], DELIMITERS)
+        delimiter = csv.Sniffer().sniff(text[:SNIFFED_CHARACTERS], DELIMITERS).delimiter
     except csv.Error:  # one column, or too little to tell
-        dialect = csv.excel
-    try:
-        names, *rows = [row for row in csv.reader(io.StringIO(text), dialect) if any(row)]
+        delimiter = ","
+    try:  # by the usual quotes, which a part of the table may not show
+        lines = csv.reader(io.StringIO(text), delimiter=delimiter)
+        names, *rows = [row for row in lines if any(row)]
     except (csv.Error, ValueError) as error:
         what = f"is not a table that can be read ({error})."
         remedy = "Save it as CSV with a first row of names."
@@ -115,11 +116,21 @@ def read_csv(data: bytes) -> SourceDocument:
 
 
 # Comments, what no reader is shown, and elements that say they are hidden.
+_VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s"'>]+)"""
+_ATTRIBUTE = rf"\s+[\w:@.-]+(?:\s*=\s*{_VALUE})?"
+_STYLES = (
+    r"(?:display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0(?:\.0*)?(?![.\d])"
+    r"|font-size\s*:\s*0(?![.\d]))"
+)
+_HIDES = (
+    rf"\s+(?:hidden(?![\w-])(?:\s*=\s*{_VALUE})?"
+    rf"""|style\s*=\s*(?:"[^"]*?{_STYLES}[^"]*"|'[^']*?{_STYLES}[^']*'))"""
+)
 HIDDEN = re.compile(
     r"<!--.*?(?:-->|\Z)"
     r"|<(script|style|template)\b.*?(?:</\1\s*>|\Z)"
-    r"|<(\w+)\b[^>]*(?:\shidden\b|display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0(?:\.0*)?(?![.\d])"
-    r"|font-size\s*:\s*0(?![.\d]))[^>]*>.*?(?:</\2\s*>|\Z)",
+    r"|<(?!(?:img|br|hr|input|meta|link|source|wbr|col)\b)(\w+)"  # these hold nothing
+    rf"(?:{_ATTRIBUTE})*?{_HIDES}(?:{_ATTRIBUTE})*\s*>.*?(?:</\2\s*>|\Z)",
     re.S | re.I,
 )
 
@@ -129,8 +140,8 @@ def read_markdown(data: bytes) -> SourceDocument:
     return markdown_document(decode(data), "markdown")
 
 
-def markdown_document(text: str, kind: str) -> SourceDocument:
-    """Offsets stay those of ``text``: what is hidden becomes spaces."""
+def markdown_document(text: str, kind: str, *, hides: bool = True) -> SourceDocument:
+    """Offsets stay those of ``text``: what HTML in it hides, where it may, becomes spaces."""
     from markdown_it import MarkdownIt
 
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
@@ -145,7 +156,7 @@ def markdown_document(text: str, kind: str) -> SourceDocument:
         children = token.children or ()
         if token.type == "html_block" or any(c.type == "html_inline" for c in children):
             with_html.append((starts[first], starts[min(last, len(starts) - 1)]))
-    shown = _without(text, list(_hidden(text, with_html)))
+    shown = _without(text, list(_hidden(text, with_html))) if hides else text
     headings = [each for each in headings if shown[each.start : each.start + 1].strip()]
     return SourceDocument(shown, kind, headings)
 
@@ -161,8 +172,10 @@ def _hidden(text: str, places: list[tuple[int, int]]) -> Iterator[tuple[int, int
     for start, stop in places:
         at = start
         while (found := HIDDEN.search(text, at)) and found.start() < stop:
-            yield found.span()
-            at = found.end()
+            is_code = text.count("`", start, found.start()) % 2 == 1
+            if not is_code:
+                yield found.span()
+            at = found.start() + 1 if is_code else found.end()
 
 
 def _without(text: str, spans: list[tuple[int, int]]) -> str:
@@ -174,7 +187,7 @@ def _without(text: str, spans: list[tuple[int, int]]) -> str:
 NEVER_SHOWN = ["script", "style", "template", "noscript", "iframe", "object", "svg", "head"]
 INVISIBLE = re.compile(
     r"display:none|visibility:(?:hidden|collapse)|opacity:0(?:\.0*)?(?![.\d])"
-    r"|font-size:0(?![.\d])|(?:text-indent|left|top):-\d{3,}"
+    r"|font-size:0(?![.\d])|(?:text-indent|(?<![\w-])(?:left|top)):-\d{3,}"
     r"|(?:clip|clip-path):(?:rect\(0|inset\(100%|inset\(50%)"
 )
 RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
@@ -202,7 +215,7 @@ def html_document(page: str, kind: str) -> SourceDocument:
     text = re.sub(r"\n{3,}", "\n\n", text).strip()
     if title and not soup.find("h1"):
         text = f"# {title}\n\n{text}"
-    return markdown_document(text, kind)
+    return markdown_document(text, kind, hides=False)  # a tag that is left is text of the page
 
 
 def _is_hidden(tag: "Tag") -> bool:

@@ -35,6 +35,7 @@ from tunesmith.runs.card_results import (
     forgetting_section,
     model_index,
     not_for_section,
+    other_file,
     personal_data,
     result_section,
     table_lines,
@@ -236,10 +237,16 @@ def _limits(records: Records) -> str:
     known = ", ".join(_languages(records)) or "none that was recognized"
     lines.append(f"Languages of the rows: {known}. Others were not tested.")
     if (rows := evaluation.get("rows")) is not None:
-        lines.append(
-            f"Scored on {pluralize(rows, 'held-out row')} like those that it was trained on; "
-            "requests of another kind were not tested."
-        )
+        if (other := other_file(records)) is not None:
+            lines.append(
+                f"Scored on {pluralize(rows, 'row')} of {other}, a file of its own; requests of "
+                "another kind were not tested."
+            )
+        else:
+            lines.append(
+                f"Scored on {pluralize(rows, 'held-out row')} like those that it was trained on; "
+                "requests of another kind were not tested."
+            )
     missing = [
         name for name in ("forgetting", "consistency", "knowledge") if not evaluation.get(name)
     ]

@@ -133,8 +133,19 @@ def _interval(check: Document, base: Document) -> dict[str, object]:
     }
 
 
+def other_file(records: Records) -> str | None:
+    """The file that was evaluated, where that is none of the run's own."""
+    asked = (records.evaluation.get("about") or {}).get("data")
+    own = (records.config.get("data") or {}).get("eval")
+    train = records.environment.get("data") or {}
+    is_other = isinstance(asked, str) and asked != own and asked not in train
+    return Path(str(asked)).name if is_other else None
+
+
 def _rows_name(records: Records) -> str:
     """`held.jsonl`, or `train.jsonl, held out`: files without their folders."""
+    if (other := other_file(records)) is not None:
+        return other
     data = records.config.get("data") or {}
     if isinstance(data.get("eval"), str):
         return Path(data["eval"]).name
