@@ -1,9 +1,11 @@
 """What is counted of a method without a base is what it trains over one."""
 
 import pytest
+from safetensors.torch import load_file
 
 from tests.engine.test_config_shape import saved
 from tests.families import FAMILIES, KEYED, tiny_model
+from tunesmith.adapters import store
 from tunesmith.config.methods import (
     FullSettings,
     IA3Settings,
@@ -64,3 +66,23 @@ def test_a_prefix_has_no_room_in_layers_with_a_state():
     family = next(each for each in FAMILIES if each not in KEYED)
     with pytest.raises(ConfigError, match="recurrent"):
         trained_size(PTuningSettings(), shape_of(saved(tiny_model(family).config)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        LoraSettings(rank=3),
+        LoraSettings(rank=2, dora=True),
+        LoraSettings(rank=2, freeze_a=True),
+        LoraSettings(rank=2, init="pissa"),
+        LoraSettings(rank=2, init="olora", freeze_a=True),
+    ],
+)
+def test_an_adapter_stores_as_many_numbers_as_counted(settings, tmp_path):
+    model = tiny_model("llama")
+    engine = prepare_(model)
+    adapter = table.attach(engine, settings, name="a")
+    store.save(tmp_path / "a", adapter, engine, base="base")
+    tensors = load_file(tmp_path / "a" / "adapter_model.safetensors")
+    size = trained_size(settings, shape_of(saved(model.config)))
+    assert size.stored == sum(tensor.numel() for tensor in tensors.values())

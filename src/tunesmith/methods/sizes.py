@@ -117,8 +117,12 @@ def _(settings: LoraSettings, shape: ModelShape) -> TrainedSize:
             keeps_output=settings.dora,
         )
     rows = len(settings.new_tokens) * shape.width * (1 if shape.tied else 2)
-    a_too = sum(s.rank * s.linear.inputs * s.linear.count for s in seams.values())
-    stored = trained + rows + (a_too if settings.freeze_a else 0)
+    # Both factors, of twice the rank where what the base gave away is written beside them.
+    stored = rows + sum(
+        s.rank * s.linear.count * (s.linear.inputs + s.linear.outputs)
+        + s.linear.outputs * settings.dora
+        for s in seams.values()
+    )
     return TrainedSize(
         trained + rows, stored, _bytes_of(settings.dtype), held, copies + rows, seams
     )
