@@ -44,6 +44,7 @@ class Published:
             four_bit=self.method == "qlora",
             recompute="layers",
             device="cuda",
+            flash=True,
         )
         found = memory_of(shape, trained_size(self._settings(), shape), setup).total
         return (found + self.logits * self.tokens * shape.vocabulary) / 1e9

@@ -13,6 +13,7 @@ from tunesmith.engine.config_shape import shape_of
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.pack import Row, pack
 from tunesmith.estimate import memory
+from tunesmith.estimate.devices import known_devices
 from tunesmith.estimate.memory import Setup, kept_activations, key_value_bytes, layer_activations
 from tunesmith.methods import table
 from tunesmith.methods.sizes import layer_groups, trained_size
@@ -92,3 +93,18 @@ def test_activations_are_what_a_forward_keeps(family, method, recompute):
 def test_a_window_bounds_the_keys_of_a_long_document():
     shape = shape_of(saved(base("gemma3_text").config))
     assert key_value_bytes(shape, 64) * 2 > key_value_bytes(shape, 128)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "flash"),
+    [
+        ("h100-80gb", "bfloat16", True),
+        ("h100-80gb", "float32", False),
+        ("t4-16gb", "float16", False),
+        ("mi300x-192gb", "bfloat16", False),
+        ("m3-max", "bfloat16", False),
+    ],
+)
+def test_probabilities_are_kept_where_no_kernel_computes_them_again(name, dtype, flash):
+    (device,) = [each for each in known_devices() if each.name == name]
+    assert device.has_flash(dtype) is flash

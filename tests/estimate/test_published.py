@@ -28,7 +28,9 @@ def test_65b_by_qlora_fits_48_gb():
     """QLoRA paper, abstract: 65B on one 48 GB GPU; section 4: R = 64, 512 tokens of a batch."""
     shape = known_shapes()["llama-65b"]
     size = trained_size(LoraSettings(kind="qlora", rank=64), shape)
-    setup = Setup(tokens=512, document=512, four_bit=True, recompute="layers", device="cuda")
+    setup = Setup(
+        tokens=512, document=512, four_bit=True, recompute="layers", device="cuda", flash=True
+    )
     assert memory_of(shape, size, setup).total < 48 * GIB
 
 
@@ -93,7 +95,7 @@ def test_lora_needs_a_third_of_the_memory_of_gpt_3():
     """
     shape = gpt3()
     size = trained_size(LoraSettings(rank=4, targets=("q", "v")), shape)
-    setup = Setup(tokens=2048, document=2048, recompute="layers", device="cuda")
+    setup = Setup(tokens=2048, document=2048, recompute="layers", device="cuda", flash=True)
     found = memory_of(shape, size, setup)
     assert found.total == pytest.approx(350e9, rel=0.15)
 

@@ -48,6 +48,13 @@ class Device:
     process_bytes: int = 0
     corrections: Mapping[str, float] = field(default_factory=dict)
 
+    def has_flash(self, dtype: str) -> bool:
+        """Whether attention takes FlashAttention there: on NVIDIA's cards from Ampere on, which are
+        those with bfloat16, in 16 bits (`engine/varlen.py`).
+        """
+        is_nvidia = self.kind == "cuda" and not self.title.startswith("AMD")
+        return is_nvidia and "bfloat16" in self.rates and dtype != "float32"
+
     @property
     def dtype(self) -> str:
         """The format that `dtype: auto` takes there."""

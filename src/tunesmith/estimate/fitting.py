@@ -77,6 +77,7 @@ class Fitting:
             device=self.device.kind,
             ranks=wish.ranks,
             retained=wish.retained,
+            flash=self.device.has_flash(wish.dtype or self.device.dtype),
         )
         made = replace(made, **changes)  # type: ignore[arg-type]
         return replace(made, shard=self._is_sharded(made))

@@ -29,7 +29,8 @@ class Setup:
 
     ``tokens`` of a micro-batch, in documents of ``document`` tokens, of which the share
     ``supervised`` is scored. ``device``: cpu, cuda, mps or xpu. ``retained``: whether texts of the
-    base are among them (train.retention).
+    base are among them (train.retention). ``flash``: whether a kernel computes attention's
+    probabilities again in backward (arXiv 2205.14135).
     """
 
     tokens: int = 1792
@@ -43,6 +44,7 @@ class Setup:
     ranks: int = 1
     shard: bool = False
     retained: bool = False
+    flash: bool = False
 
     @property
     def bytes(self) -> int:
@@ -169,11 +171,10 @@ def attention_pairs(
 
 
 def probabilities(layer: DecoderShape, setup: Setup, *, prefix: int = 0) -> int:
-    """Numbers that attention keeps for backward on a processor: H for each pair of the blocks that
-    see at most 512 keys; none on CUDA, whose kernel computes them again (arXiv 2205.14135), and
-    none with a soft cap.
+    """Numbers that attention keeps for backward: H for each pair of the blocks that see at most 512
+    keys; none where a kernel computes them again, and none with a soft cap.
     """
-    if setup.device != "cpu" or layer.softcap or setup.recompute == "activations":
+    if setup.flash or layer.softcap or setup.recompute == "activations":
         return 0
     return layer.heads * attention_pairs(layer, setup, prefix=prefix, keys=KEEP_KEYS)
 
