@@ -4,6 +4,7 @@ from tests.retrieval.toy import docx, encrypted_pdf, pdf, pdf_bomb
 from tunesmith.core.errors import RagError
 from tunesmith.retrieval import document as limits
 from tunesmith.retrieval.read import kind_of, read_document
+from tunesmith.retrieval.readers import _line_of
 
 
 def refusal(name, data):
@@ -28,6 +29,14 @@ def test_a_document_without_text_is_refused(data):
 def test_more_text_than_a_file_may_hold_is_refused(monkeypatch):
     monkeypatch.setattr(limits, "MAX_TEXT_BYTES", 1000)
     assert refusal("a.txt", b"a" * 1001).code == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("page", "at"),
+    [("of before\n2.1 Part two\nafter", 10), ("Part\ntwo and more", 0), ("no such line", 0)],
+)
+def test_a_title_is_where_its_line_is(page, at):
+    assert _line_of("Part two", page) == at
 
 
 def test_pages_and_the_outline_of_a_pdf_are_known():

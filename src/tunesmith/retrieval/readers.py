@@ -313,7 +313,7 @@ def read_pdf(data: bytes) -> SourceDocument:
         raise RagError(what, remedy=remedy, code="no_text")
     starts = [*itertools.accumulate((len(text) + 2 for text in pages[:-1]), initial=0)]
     headings = [
-        Heading(starts[at], entry.level + 1, title)
+        Heading(starts[at] + _line_of(title, pages[at]), entry.level + 1, title)
         for entry in pdf.get_toc()
         if (title := entry.get_title().strip())
         and (destination := entry.get_dest()) is not None
@@ -322,6 +322,13 @@ def read_pdf(data: bytes) -> SourceDocument:
     ]
     headings.sort(key=lambda heading: heading.start)
     return SourceDocument("\n\n".join(pages), "pdf", headings, starts)
+
+
+def _line_of(title: str, page: str) -> int:
+    """Where the line with a title begins on its page, its number aside; else where that does."""
+    words = r"\s+".join(map(re.escape, title.split()))
+    found = re.search(rf"^[ \t]*(?:[\dA-Z][\d.]*\s+)?{words}", page, re.M | re.I)
+    return found.start() if found else 0
 
 
 def _plain(text: str) -> str:

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.data.quality.rows import asked
+from tunesmith.data.quality.copies import NearDuplicates
 from tunesmith.data.quality.near import FILLERS, equal_pairs, gap_keys, gap_pairs
+from tunesmith.data.quality.text import see
 from tunesmith.data.split import Clusters
 
 pairs = st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30)
@@ -96,3 +99,10 @@ def one_word_apart(a, b):
 def test_pairs_are_those_that_comparing_every_word_finds(a, b):
     expected = a == b or one_word_apart(a, b)
     assert bool(near(" ".join(a), " ".join(b))) == expected
+
+
+def test_short_texts_without_spaces_are_no_near_copies_by_a_character_of_four():
+    near = NearDuplicates()
+    for row in asked(("我要退货", "好"), ("我要换货", "好")):
+        near.observe(see(row))
+    assert list(near.findings()) == []

@@ -17,7 +17,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.quality.text import Bare, count_words, digest, letters, words
+from tunesmith.data.quality.text import Bare, count_words, digest, is_unspaced, letters, words
 
 
 def equal_pairs(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -256,7 +256,10 @@ class NearTexts:
         ``whole`` is what is compared where it is long, of which the text is a part.
         """
         is_short = len(text) <= CERTAINLY_LONG and count_words(text) <= SHORT
-        self._waiting.append((words(text) if is_short else [], whole or text, salt))
+        split = words(text) if is_short else []
+        if len(split) < 2 * self._fewest and is_unspaced(text):
+            split = []  # characters, of which two make a word
+        self._waiting.append((split, whole or text, salt))
         self.count += 1
         if len(self._waiting) >= WAITING:
             self._flush()

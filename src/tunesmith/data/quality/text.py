@@ -121,6 +121,11 @@ def letters(text: Bare) -> str:
     return text.replace(" ", "") if len(text) < SHORT_CHARACTERS else text
 
 
+def is_unspaced(text: Bare) -> bool:
+    """Whether its script, or a part of it, puts no space between words."""
+    return not text.isascii() and _UNSPACED.search(text) is not None
+
+
 def count_words(text: Bare) -> int:
     """How many ``words`` it has."""
     spaced = text.isascii() or not _UNSPACED.search(text)
