@@ -77,7 +77,7 @@ def _outcome(run: Path) -> dict[str, Any]:
         "eval_loss": summary["eval_loss"],
         "training_seconds": round(summary["tokens"] / summary["tokens_per_second"]),
         "seconds": round(summary["seconds"]),
-        "probes": [{key: each[key] for key in keys} for each in found["forgetting"]],
+        "probes": [{key: each[key] for key in keys} for each in found["forgetting"] or ()],
     }
 
 

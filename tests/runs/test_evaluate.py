@@ -181,6 +181,17 @@ def test_an_adapter_without_its_run_is_judged_on_a_file(trained, tmp_path):
     assert ours.document["arms"]["tuned"]["checks"] == found.document["arms"]["tuned"]["checks"]
 
 
+def test_an_adapters_folder_alone_is_evaluated_as_what_it_is(tmp_path):
+    base_folder(tmp_path / "base")
+    rows_file(tmp_path / "rows.jsonl")
+    train_run(made(tmp_path, method=METHODS[1]))
+    shutil.copytree(tmp_path / "run" / "adapter", tmp_path / "mine")
+    other = str(rows_file(tmp_path / "other.jsonl", count=7))
+    checks = {"evaluate": {"checks": ["exact"], "max_new_tokens": 6, **UNMEASURED}}
+    found, _ = evaluated(tmp_path / "mine", checks, data=other)
+    assert found.document["about"]["method"] == "p-tuning"
+
+
 def test_a_file_is_asked_whole_although_a_part_of_the_runs_own_rows_chose(tmp_path):
     data = {"train": str(tmp_path / "rows.jsonl"), "eval": 0.4, "validation": 0.5}
     base_folder(tmp_path / "base")
@@ -200,6 +211,7 @@ def test_a_model_alone_is_asked_and_nothing_is_claimed_of_a_tuning(tmp_path):
     assert not any(word in said for word in ("probes", "again", "facts"))
     document = found.document
     assert list(document["arms"]) == ["base"]
+    assert document["about"]["method"] is None
     assert (document["verdict"]["answer"], document["cost"]) == ("cannot-tell", None)
     assert document["verdict"]["reasons"] == ["nothing-tuned"]
     assert document["verdict"]["text"] == "Nothing is tuned here. What passes `exact`: base 0 %."

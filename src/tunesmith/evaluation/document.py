@@ -41,7 +41,7 @@ def document(
         "about": {
             "goal": config.goal,
             "model": config.model,
-            "method": config.method.kind,
+            "method": None if "nothing-tuned" in verdict.reasons else config.method.kind,
             "data": config.data.eval,
             "evaluate": config.evaluate.model_dump(mode="json", by_alias=True),
         },

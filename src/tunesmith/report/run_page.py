@@ -171,7 +171,8 @@ def _facts(records: Records, words: Phrases) -> Iterator[tuple[str, str]]:
     train = (config.get("data") or {}).get("train")
     sources = [train] if isinstance(train, str) else train or []
     names = [source if isinstance(source, str) else source.get("path", "") for source in sources]
-    yield words.phrase("fact.method"), str((config.get("method") or {}).get("kind"))
+    if kind := (config.get("method") or {}).get("kind"):  # none of a base alone
+        yield words.phrase("fact.method"), str(kind)
     yield words.phrase("fact.base"), str(config.get("model"))
     if names:
         yield words.phrase("fact.data"), ", ".join(names)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tunesmith.adapters.folder import read_origin, template_options_of
 from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any, open_base
+from tunesmith.adapters.store import settings_of
 from tunesmith.config import RunConfig
 from tunesmith.config.load import merged, run_config
 from tunesmith.config.methods import first_kind
@@ -97,6 +98,8 @@ def subject_of(target: str, overrides: Mapping[str, object], data: str | None) -
     adapter = next(iter(found.adapters.values()), None)
     named = merged({"data": {"train": data}}, overrides)
     method = {"kind": first_kind(four_bit=found.four_bit)}
+    if adapter is not None and not found.four_bit:
+        method = {"kind": settings_of(adapter).kind}
     options = template_options_of(adapter) if adapter else {}
     asked = {"system": found.system, "template_options": dict(options)}
     under = {"data": {key: value for key, value in asked.items() if value}}
