@@ -15,6 +15,7 @@ import yaml
 
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.families import FAMILIES, Family, supported
+from tunesmith.engine.mixer_shapes import gated_delta_net, mamba2, short_convolution
 from tunesmith.engine.shape import DecoderShape, LinearShape, ModelShape
 from tunesmith.models.config_file import Config, holds_four_bit, require_sizes
 from tunesmith.models.whole_classes import WHOLE_CLASSES
@@ -271,7 +272,7 @@ class _Reading:
 
     def recurrent(self, index: int) -> DecoderShape:
         """A layer with a recurrent state: Gated DeltaNet, Mamba-2 or a short convolution."""
-        made = {"qwen3_5_text": _deltanet, "lfm2": _short_convolution}.get(self.kind, _mamba)
+        made = {"qwen3_5_text": gated_delta_net, "lfm2": short_convolution}.get(self.kind, mamba2)
         linears, others, state, channels = made(self.values, self.width)
         inner, gates, feedforward, experts = self.feedforward(index)
         return DecoderShape(
@@ -324,47 +325,3 @@ class _Reading:
                     LinearShape(f"{side}.{i}", self.width, self.width) for i in range(count)
                 ]
         return tuple(linears), rows * layers * per + per
-
-
-Mixer = tuple[tuple[LinearShape, ...], int, int, int]
-"""Linear layers, other parameters, numbers of a state, and channels of its recurrence."""
-
-
-def _deltanet(values: Config, d: int) -> Mixer:
-    """Gated DeltaNet (arXiv 2412.06464) as Qwen3.5 has it."""
-    keys, heads = int(values["linear_num_key_heads"]), int(values["linear_num_value_heads"])
-    dk, dv = int(values["linear_key_head_dim"]), int(values["linear_value_head_dim"])
-    mixed, inner = 2 * keys * dk + heads * dv, heads * dv
-    linears = (
-        LinearShape("linear_attn.out_proj", inner, d),
-        LinearShape("linear_attn.in_proj_qkv", d, mixed),
-        LinearShape("linear_attn.in_proj_z", d, inner),
-        LinearShape("linear_attn.in_proj_b", d, heads),
-        LinearShape("linear_attn.in_proj_a", d, heads),
-    )
-    kernel = int(values["linear_conv_kernel_dim"])
-    return linears, 2 * heads + mixed * kernel + dv, heads * dk * dv + mixed * kernel, mixed
-
-
-def _mamba(values: Config, d: int) -> Mixer:
-    """Mamba-2 (arXiv 2405.21060) as Granite 4 has it."""
-    heads, groups = int(values["mamba_n_heads"]), int(values["mamba_n_groups"])
-    size, inner = int(values["mamba_d_state"]), int(values["mamba_expand"] * d)
-    mixed, kernel = inner + 2 * groups * size, int(values["mamba_d_conv"])
-    bias = bool(values["mamba_proj_bias"])
-    linears = (
-        LinearShape("mamba.in_proj", d, inner + mixed + heads, bias),
-        LinearShape("mamba.out_proj", inner, d, bias),
-    )
-    others = 3 * heads + mixed * (kernel + bool(values["mamba_conv_bias"])) + inner
-    return linears, others, inner * size + mixed * kernel, mixed
-
-
-def _short_convolution(values: Config, d: int) -> Mixer:
-    """LFM2's gated convolution, whose state is its last inputs."""
-    bias, kernel = bool(values["conv_bias"]), int(values["conv_L_cache"])
-    linears = (
-        LinearShape("conv.in_proj", d, 3 * d, bias),
-        LinearShape("conv.out_proj", d, d, bias),
-    )
-    return linears, d * (kernel + bias), d * kernel, d

@@ -50,7 +50,7 @@ class Device:
 
     def has_flash(self, dtype: str) -> bool:
         """Whether attention takes FlashAttention there: on NVIDIA's cards from Ampere on, which are
-        those with bfloat16, in 16 bits (`engine/varlen.py`).
+        those with bfloat16, in 16-bit formats (`engine/varlen.py`).
         """
         is_nvidia = self.kind == "cuda" and not self.title.startswith("AMD")
         return is_nvidia and "bfloat16" in self.rates and dtype != "float32"

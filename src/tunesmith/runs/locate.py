@@ -110,9 +110,8 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
         if own != system
     ]
     four_bit = bool(known) and known[0].four_bit
-    return Located(
-        model, paths, participants, four_bit, tuple(strangers), tuple(other_systems), system
-    )
+    notes = tuple(strangers), tuple(other_systems)
+    return Located(model, paths, participants, four_bit, *notes, system)
 
 
 def require_known(target: str) -> None:
