@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from tunesmith.adapters.folder import Origin, write_origin
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import AdapterError, RunError
 from tunesmith.runs.locate import adapter_folders, find_adapter, locate, require_known
@@ -121,6 +122,18 @@ def test_an_adapter_of_another_base_is_named(tmp_path):
     found = locate(str(run(tmp_path / "one")), [str(other), "base"])
     assert found.notes == ("other was trained over another-model, and answers over my-model",)
     assert locate(str(other)).notes == ()
+
+
+def test_the_same_base_in_another_folder_is_no_other_base(tmp_path):
+    one, other = (
+        run(tmp_path / name, model=str(tmp_path / f"base-{name}")) for name in ("one", "other")
+    )
+    for each in (one, other):
+        (tmp_path / f"base-{each.name}").mkdir()
+        write_origin(each / "adapter", Origin("x", sha256="a" * 64, kind="lora"))
+    assert locate(str(one), [str(other)]).notes == ()
+    write_origin(other / "adapter", Origin("x", sha256="b" * 64, kind="lora"))
+    assert len(locate(str(one), [str(other)]).notes) == 1
 
 
 def test_a_run_is_found_by_its_name_below_the_runs(tmp_path, monkeypatch):

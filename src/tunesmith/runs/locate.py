@@ -100,7 +100,7 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
     strangers = [
         f"{found.name} was trained over {found.base}, and answers over {base}"
         for found in others
-        if found is not None and found.base != base
+        if found is not None and not (found.base == base or _is_same_base(found, known[0]))
     ]
     systems = {each.name: each.system for each in known if each.system}
     system = next(iter(systems.values()), None)
@@ -112,6 +112,14 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
     four_bit = bool(known) and known[0].four_bit
     notes = tuple(strangers), tuple(other_systems)
     return Located(model, paths, participants, four_bit, *notes, system)
+
+
+def _is_same_base(one: LocatedTarget, other: LocatedTarget) -> bool:
+    """Whether both were trained over the same weights, wherever these lie."""
+    if one.adapter is None or other.adapter is None or one.four_bit != other.four_bit:
+        return False
+    origins = read_origin(one.adapter), read_origin(other.adapter)
+    return all(origins) and len({each.sha256 for each in origins if each}) == 1
 
 
 def require_known(target: str) -> None:
