@@ -55,6 +55,13 @@ def test_the_true_best_is_among_those_not_clearly_worse_in_95_of_100_choices():
     assert missed <= 0.05 * choices
 
 
+def test_runs_that_score_the_same_have_no_best():
+    found = select({"a": [1.0, 0.0], "b": [0.0, 1.0]})
+    assert found.describe(words_in()) == (
+        "All 2 runs score 50 % on the same 2 rows: these do not tell them apart."
+    )
+
+
 def test_a_run_far_ahead_leaves_no_other():
     found = select({"low": [0.0] * 40, "high": [1.0] * 40, "middle": [0.0, 1.0] * 20})
     assert (found.best, found.near) == ("high", [])

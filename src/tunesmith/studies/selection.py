@@ -34,7 +34,10 @@ class Selection(Described):
         return [name for name, each in self.ahead.items() if each.low <= 0]
 
     def describe(self, words: Phrases) -> str:
-        """The best, what its score is worth, and what else comes into question."""
+        """The best, if one is, what its score is worth, and what else comes into question."""
+        if not any(each.mean for each in self.ahead.values()):
+            runs, score = len(self.ahead) + 1, share_text(self.score, words)
+            return words.phrase("selection.tied", runs=runs, score=score, rows=f"{self.rows:,}")
         key = "flattered" if round(100 * self.optimism) else "best"
         said = words.phrase(
             f"selection.{key}",
