@@ -68,9 +68,9 @@ def _ours(run: Path) -> Line | None:
 
 def _soup(given: argparse.Namespace, name: str, run: Path) -> Line:
     base, merged, folder = _folders(given, name, run)
-    held = Path(_config(run)["data"]["eval"]).read_text(encoding="utf-8")
-    rows = [json.loads(line)["messages"] for line in held.splitlines()]
-    tasks = [{"prompt": row[-2]["content"], "expected": row[-1]["content"]} for row in rows]
+    answered = (run / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = map(json.loads, answered)
+    tasks = [{"prompt": row["question"], "expected": row["reference"]} for row in rows]
     lines = [json.dumps(task, ensure_ascii=False) + "\n" for task in tasks[: given.rows]]
     (folder / "tasks.jsonl").write_text("".join(lines), encoding="utf-8")
     words = ["ship", "--base", str(base), "--tuned", merged.name, "--task-eval", "tasks.jsonl"]

@@ -5,8 +5,8 @@
     python -m benchmarks.methods.retention --report
 
 A line for each run in RESULTS; one that is there is not made again. All runs of a task and seed
-train together; `half-rate` and `decay` are apart, as other settings rule them, and so is `replay`,
-which has other rows.
+train together; `half-rate`, `decay` and `scaled` are apart, as other settings rule them, and so is
+`replay`, which has other rows.
 """
 
 import statistics
@@ -33,6 +33,7 @@ WAYS: dict[str, Mapping[str, object]] = {
     },
     "half-rate": {"train.retention": "none", "train.lr": learning_rate("lora", WIDTH) / 2},
     "decay": {"train.retention": "none", "train.weight_decay": 1.0},
+    "scaled": {"train.retention": "none", "evaluate.forgetting.scale": "auto"},
 }
 REPLAY = "replay"
 REPLAYED = {f"{name}+{REPLAY}": replayed(task) for name, task in TASKS.items()}

@@ -13,7 +13,7 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.progress import Notice, Progress
 from tunesmith.data.rows import Conversation, Message, ToolCall
 from tunesmith.evaluation.answers import Question, questions_of
-from tunesmith.evaluation.checks.tool_call import calls_in
+from tunesmith.evaluation.checks.written_calls import calls_in
 from tunesmith.evaluation.endpoint import EndpointReply
 from tunesmith.evaluation.hosted import _text_of, open_arms
 from tunesmith.report.run_page import run_page

@@ -8,7 +8,7 @@ from tunesmith.data.call_format import CallFormat
 from tunesmith.data.faults import RowNotes
 from tunesmith.data.formats.layout import parse_tools
 from tunesmith.data.rows import Tool, ToolCall, function_of
-from tunesmith.evaluation.checks.tool_call import calls_in
+from tunesmith.evaluation.checks.written_calls import calls_in
 from tunesmith.generation.json_constraint import MAX_CALLS, JsonConstraint
 from tunesmith.server.answers import ServedAnswer
 from tunesmith.server.errors import ApiError, require_no_fault
