@@ -59,3 +59,9 @@ def test_its_defaults_are_kept_and_its_variants_are_ours():
 def test_what_ours_does_not_have_is_refused_by_name(config, says):
     with pytest.raises(ConfigError, match=says):
         plain(config)
+
+
+def test_of_patterns_that_overlap_the_first_counts_as_in_peft():
+    given = {"layers.0.self_attn.q_proj": 8, "q_proj": 4}
+    found = plain(peft(rank_pattern=given))
+    assert list(found["rank_pattern"].items()) == [*reversed(given.items())]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,9 +10,11 @@ from tests.engine.test_contract import assert_same_gradients, packed, rows, trai
 from tests.engine.test_experts import MIXED
 from tests.families import make_exact, tiny_model
 from tests.training.test_loop import run
-from tests.training.tiny import plan, tiny_job
+from tests.training.tiny import plan, tensors, tiny_job
 from tunesmith.config.run import RECOMPUTE
 from tunesmith.core.errors import ConfigError
+from tunesmith.data.dataset import block_of, dataset_of
+from tunesmith.data.rows import TokenRow
 from tunesmith.engine.pack import pack
 from tunesmith.training.job import require_trained_routers
 
@@ -93,6 +96,26 @@ def trained(folder, weight):
 
 def test_training_with_it_uses_experts_more_evenly(tmp_path):
     assert trained(tmp_path / "with", 1.0) < trained(tmp_path / "without", 0.0) - 0.05
+
+
+def one_step(folder, tokens):
+    """The weights after a step over rows with one beginning, so many tokens at a time."""
+    job = tiny_job(folder, "full", held=False, family="olmoe", load_balance=1.0, rows_per_step=12)
+    start = np.arange(3, 23, dtype=np.int32)
+    rows = [
+        TokenRow(np.r_[start, row.ids], np.r_[0 * start, row.weights], row.file, row.line)
+        for row in map(job.rows.__getitem__, range(len(job.rows)))
+    ]
+    made = dataset_of([block_of(rows, range(len(rows)), ["rows.jsonl"])], ["rows.jsonl"])
+    job = replace(job, rows=made)
+    run(job, plan(steps=1, warmup=0, tokens_per_micro_batch=tokens))
+    return tensors(job)
+
+
+def test_rows_that_begin_alike_weigh_as_much_in_any_micro_batches(tmp_path):
+    whole, apart = (one_step(tmp_path / str(tokens), tokens) for tokens in (10_000, 45))
+    for name, weights in whole.items():
+        torch.testing.assert_close(weights, apart[name], rtol=1e-3, atol=1e-4)
 
 
 def test_it_is_refused_where_it_would_change_nothing(tmp_path):

@@ -1,11 +1,14 @@
 """Right answers as lm-eval counts them: by likelihood, and by likelihood over characters."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from tests.models.tiny import tiny_tokenizer
 from tunesmith.evaluation.forgetting_probes import (
     ALL,
+    FIRST,
     ChoiceQuestion,
     MultipleChoice,
     ProbeAnswers,
@@ -73,3 +76,13 @@ def test_several_probes_questions_are_one_more_probe():
     assert (found[-1].base, found[-1].tuned) == (1.0, pytest.approx(1 / 3))
     assert found[-1].details["accuracy_norm"]["base"] == pytest.approx(2 / 3)
     assert with_all_questions([one], seed=0) == [one]
+
+
+def test_the_first_look_at_a_sorted_file_asks_all_of_its_kinds():
+    questions = tuple(ChoiceQuestion(str(i // 100), ("a", "b"), 0) for i in range(600))
+    first, more = MultipleChoice("mine", questions).mixed().looks()
+    kinds = Counter(question.context for question in first.questions)
+    assert set(kinds) == set("012345")
+    assert set(kinds.values()) == {FIRST // 6}
+    assert more is not None
+    assert sorted((*first.questions, *more.questions), key=repr) == sorted(questions, key=repr)

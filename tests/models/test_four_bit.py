@@ -193,6 +193,10 @@ def test_loftq_without_the_original_is_refused(tmp_path):
     engine = prepare_(tiny_model("llama", torch.float32))
     with pytest.raises(ConfigError, match="before it was quantized"):
         table.attach(engine, LoraSettings(kind="qlora", init="loftq"))
+    engine = prepare_(four_bit_model(tiny_model("llama", torch.float32), tmp_path))
+    codes = Words(original=lambda _: torch.zeros(8, 1, dtype=torch.uint8))
+    with pytest.raises(ConfigError, match="before it was quantized"):
+        table.attach(engine, LoraSettings(kind="qlora", init="loftq"), words=codes)
 
 
 def test_a_base_in_4_bit_cannot_be_trained_whole(tmp_path):

@@ -111,6 +111,16 @@ def test_an_error_is_a_test_that_did_not_end():
     assert suites.find("testsuite").get("errors") == "1"
 
 
+def test_a_run_of_a_comparison_that_failed_is_an_error():
+    found = {"lora": {"error": "no room | left"}, "full": evaluation("yes")}
+    text = junit_xml(found, "not-no", language="en")
+    suites = ET.fromstring(text)
+    assert [suite.get("errors") for suite in suites] == ["1", "0"]
+    assert suites[0].find("testcase/error").get("message") == "no room | left"
+    assert "no room \\| left" in card(found, language="en")
+    assert next(annotations(found, language="en")).startswith("::error title=lora%3A error::")
+
+
 def test_annotations_are_one_line_each_and_cannot_be_broken_out_of():
     lines = list(annotations({"a:b,c\n": evaluation("no", "yes")}, language="en"))
     assert [line.split(" ")[0] for line in lines] == ["::error", "::notice"]

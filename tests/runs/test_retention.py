@@ -14,6 +14,7 @@ from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.progress import UNSEEN, Progress
 from tunesmith.runs import base_texts
 from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.retention import MAX_TOKENS
 from tunesmith.runs.run import resume_run, train_run
 
 TEXTS, LENGTHS = base_texts.TEXTS, base_texts.LENGTHS
@@ -101,6 +102,16 @@ def test_a_users_texts(folder):
         "50 % of its rows' tokens, so that what it does elsewhere is kept (5 texts"
         in (folder / "run" / "events.jsonl").read_text()
     )
+
+
+def test_the_beginnings_of_long_texts_and_chats_count(folder):
+    texts, chats = folder / "texts.jsonl", folder / "chats.jsonl"
+    texts.write_text(json.dumps({"text": "a b c " * 400}) + "\n")
+    chats.write_text(json.dumps({"prompt": "what is " * 24, "completion": "a b c"}) + "\n")
+    train = {**TRAIN, "retention": {"texts": [str(texts), str(chats)], "share": 0.5}}
+    train_run(config(folder, train=train))
+    events = (folder / "run" / "events.jsonl").read_text()
+    assert f"what it does elsewhere is kept (2 texts of {2 * MAX_TOKENS} tokens" in events
 
 
 def test_a_text_of_a_probe_is_refused_with_its_place(folder):

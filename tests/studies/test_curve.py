@@ -40,7 +40,7 @@ def curve(gains, *, rows, spread, seed=0):
     ],
 )
 def test_the_interval_of_the_last_gain_decides(gains, rows, spread, answer):
-    verdict = assess_curve(curve(gains, rows=rows, spread=spread), seed=0, resamples=2000)
+    verdict = assess_curve(curve(gains, rows=rows, spread=spread), seed=0)
     assert verdict.answer == answer
     assert verdict.low <= verdict.gain <= verdict.high
     assert verdict.gain == pytest.approx(gains[-1], abs=0.03)
@@ -48,8 +48,7 @@ def test_the_interval_of_the_last_gain_decides(gains, rows, spread, answer):
 
 def test_it_is_rarely_sure_where_nothing_is_gained():
     verdicts = [
-        assess_curve(curve((0.1, 0.0), rows=50, spread=0.1, seed=i), seed=0, resamples=500)
-        for i in range(60)
+        assess_curve(curve((0.1, 0.0), rows=50, spread=0.1, seed=i), seed=0) for i in range(60)
     ]
     assert sum(v.answer == "yes" for v in verdicts) <= 3
 
@@ -61,20 +60,20 @@ def test_as_many_rows_as_are_told_are_enough(gain):
         z = [NormalDist().inv_cdf((i + 0.5) / rows) for i in range(rows)]
         return [Point(1, [2.0] * rows), Point(2, [2 - 2 * gain - 0.3 * each for each in z])]
 
-    unsure = assess_curve(alike(20), seed=0, resamples=2000)
+    unsure = assess_curve(alike(20), seed=0)
     assert unsure.answer == "cannot-tell"
     wanted = int(unsure.text.split("About ")[1].split(" ")[0].replace(",", ""))
     sizes = (wanted // 2, round(1.3 * wanted))  # few rows have less spread than many
-    answers = [assess_curve(alike(n), seed=0, resamples=2000).answer for n in sizes]
+    answers = [assess_curve(alike(n), seed=0).answer for n in sizes]
     assert answers == ["cannot-tell", "yes" if gain > 0 else "no"]
 
 
 def test_what_comes_next_shrinks_as_the_gains_shrank():
     points = [Point(10 * 2**i, [loss, loss * 1.1]) for i, loss in enumerate((2.0, 1.6, 1.44))]
-    verdict = assess_curve(points, seed=0, resamples=200)
+    verdict = assess_curve(points, seed=0)
     assert verdict.gain == pytest.approx(0.1)
     assert verdict.next_gain == pytest.approx(0.1 * 0.1 / 0.2)
-    assert assess_curve(points[1:], seed=0, resamples=200).next_gain is None
+    assert assess_curve(points[1:], seed=0).next_gain is None
 
 
 def test_points_of_other_rows_are_refused():

@@ -58,6 +58,8 @@ def test_the_loss_of_held_out_rows_may_end_it():
     train = chosen([20] * 30, has_held=True).settings
     assert train.patience == PATIENCE
     assert train.evaluate_steps == total_steps([20] * 30, train.model_copy(update={"epochs": 1.0}))
+    finer = chosen([20] * 30, has_held=True, evaluate_steps=2).settings
+    assert finer.patience == math.ceil(PATIENCE * train.evaluate_steps / 2)
     assert chosen([20] * 30).settings.patience is None
     given = chosen([20] * 30, has_held=True, patience=9, evaluate_steps=2).settings
     assert (given.patience, given.evaluate_steps) == (9, 2)

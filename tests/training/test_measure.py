@@ -40,6 +40,17 @@ def test_minutes_become_steps_once_by_the_measured_speed(tmp_path):
     assert plan.steps > 12
 
 
+def test_minutes_of_rows_are_those_of_tokens(tmp_path):
+    by_rows = tiny_job(tmp_path / "rows", minutes=1, rows_per_step=2)
+    mean = by_rows.rows.lengths.mean()
+    by_tokens = tiny_job(
+        tmp_path / "tokens", minutes=1, rows_per_step=None, tokens_per_step=round(2 * mean)
+    )
+    given = plan(seconds_per_token=0.001)
+    steps = [measure.plan_beside(job, given, lr=0.1).steps for job in (by_rows, by_tokens)]
+    assert steps[0] == pytest.approx(steps[1], rel=0.1)
+
+
 def test_what_is_retained_takes_its_part_of_the_minutes_and_of_the_seconds(tmp_path):
     plain = tiny_job(tmp_path, minutes=1, retention=None)
     retained = tiny_job(tmp_path, minutes=1, retention={"share": 0.5})

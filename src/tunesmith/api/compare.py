@@ -64,9 +64,15 @@ class Comparison(Outcome):
         return {row.name: Run(row.summary) for row in self.found.rows if row.summary is not None}
 
     def evaluations(self) -> dict[str, Document | None]:
-        """Each run's evaluate document; None for a run that has not ended."""
-        found = {row.name: row.summary for row in self.found.rows}
-        return {name: each.evaluation if each else None for name, each in found.items()}
+        """Each run's evaluate document; the error of one that failed, None for one to come."""
+        return {
+            row.name: {"error": row.error}
+            if row.error is not None
+            else row.summary.evaluation
+            if row.summary
+            else None
+            for row in self.found.rows
+        }
 
     @property
     def report(self) -> Path:

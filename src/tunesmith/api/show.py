@@ -39,7 +39,10 @@ class Outcome:
         return 0 if self.is_good else 1
 
     def evaluations(self) -> Mapping[str, Document | None]:
-        """The evaluate documents in it by the run's name; None where a run has none."""
+        """The evaluate documents in it by the run's name; None where a run has none.
+
+        Of a run that failed it is its ``error`` alone.
+        """
         return {}
 
     def to_json(self) -> Document:

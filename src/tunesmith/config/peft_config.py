@@ -75,4 +75,5 @@ def method_of(config: PeftConfig) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    return dict(value) if isinstance(value, Mapping) else value
+    """A value; patterns the other way round, as PEFT takes the first that fits, ours the last."""
+    return dict(reversed(list(value.items()))) if isinstance(value, Mapping) else value

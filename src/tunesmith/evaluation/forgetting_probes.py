@@ -103,6 +103,15 @@ class MultipleChoice:
         first, more = self.questions[:FIRST], self.questions[FIRST:]
         return replace(self, questions=first), replace(self, questions=more)
 
+    def mixed(self) -> "MultipleChoice":
+        """Evenly spread questions before the others, so that a first look at a sorted file asks
+        all of its kinds.
+        """
+        numbers = range(len(self.questions))
+        first = {i * len(numbers) // FIRST for i in range(min(FIRST, len(numbers)))}
+        order = sorted(numbers, key=lambda number: number not in first)
+        return replace(self, questions=tuple(self.questions[number] for number in order))
+
     def answered(self, logs: Sequence[Logs]) -> ProbeAnswers:
         """An arm's answers, from the log-likelihoods of the spans; of equals the first counts."""
         rest = iter(logs)

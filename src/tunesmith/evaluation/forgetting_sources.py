@@ -270,7 +270,8 @@ def _named(name: str) -> Iterator[Probe | PromptProbe]:
     elif name.startswith(LM_EVAL):
         yield from lm_eval_probes(name.removeprefix(LM_EVAL))
     elif Path(name).suffix or Path(name).exists():
-        yield read_probe(Path(name))
+        probe = read_probe(Path(name))
+        yield probe.mixed() if isinstance(probe, MultipleChoice) else probe
     else:
         raise ConfigError(
             f"evaluate.forgetting.probes: there is no probe `{name}`.",

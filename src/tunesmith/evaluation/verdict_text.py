@@ -12,6 +12,7 @@ from tunesmith.evaluation.intervals import Interval
 from tunesmith.evaluation.verdict import Verdict
 
 MAX_ROWS_ASKED = 5000  # of a probe; nobody gathers more
+SMALL = 0.05  # a difference within it, either way, needs more rows than anybody has
 
 
 def verdict_text(verdict: Verdict, *, language: str = DEFAULT) -> str:
@@ -97,7 +98,8 @@ class _VerdictText:
             return self.phrase(key, points=change, arm=self._arm(gain.against))
         rows, needed = gain.difference.n, gain.rows_needed
         if needed is None:
-            return self.phrase("skill.too-small", rows)
+            is_small = max(-gain.difference.low, gain.difference.high) <= SMALL
+            return self.phrase("skill.too-small" if is_small else "skill.tie", rows)
         return self.phrase("skill.too-few-rows", rows, needed=f"{needed:,}")
 
     def _scores(self, check: CheckSummary) -> str:

@@ -181,9 +181,11 @@ def _start_elsewhere_(
 
 
 def _original(words: Words, linear: SeamLinear) -> Tensor:
-    if words.original is None or not linear.is_four_bit:
-        raise ConfigError(
-            "method.init loftq needs the base as it was before it was quantized.",
-            remedy="Give the 16-bit base as model, with method qlora; or omit method.init.",
-        )
-    return words.original(f"{linear.name}.weight")
+    if words.original is not None and linear.is_four_bit:
+        found = words.original(f"{linear.name}.weight")
+        if found.is_floating_point():  # and no codes of a base that is stored in 4-bit precision
+            return found
+    raise ConfigError(
+        "method.init loftq needs the base as it was before it was quantized.",
+        remedy="Give the 16-bit base as model, with method qlora; or omit method.init.",
+    )

@@ -17,7 +17,9 @@ from tunesmith.evaluation.plain_verdict import plain_text
 
 Document = Mapping[str, Any]
 Evaluations = Mapping[str, Document | None]
-"""Evaluate documents by the run's name; None where a run has no verdict."""
+"""Evaluate documents by the run's name; the `error` alone of a run that failed, None where one has
+no verdict.
+"""
 
 Requirement = Literal["yes", "not-no"]
 NO, CANNOT_TELL = 3, 4
@@ -56,15 +58,18 @@ def junit_xml(evaluations: Evaluations, requirement: Requirement, *, language: s
         for name, answer in _answers(document).items():
             test = ET.SubElement(suite, "testcase", classname=_printable(run), name=name)
             text = _printable(text_of(document, name, language))
-            if answer in KEEPS[requirement]:
+            if _failed(document):
+                ET.SubElement(test, "error", type="error", message=text)
+            elif answer in KEEPS[requirement]:
                 ET.SubElement(test, "system-out").text = text
             else:
                 failure = ET.SubElement(test, "failure", type=answer, message=text)
                 failure.text = text
         _probes(suite, run, document or {})
         tests = suite.findall("testcase")
-        failures = len(suite.findall("testcase/failure"))
-        suite.attrib |= {"tests": str(len(tests)), "failures": str(failures), "errors": "0"}
+        for kind in ("failure", "error"):
+            suite.set(f"{kind}s", str(len(suite.findall(f"testcase/{kind}"))))
+        suite.set("tests", str(len(tests)))
     ET.indent(suites)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suites, encoding="unicode")}\n'
 
@@ -96,9 +101,15 @@ def _change(probe: Document) -> str:
 
 
 def text_of(document: Document | None, name: str, language: str) -> str:
-    """What an answer rests on."""
+    """What an answer rests on, or why there is none."""
+    if _failed(document):
+        return str((document or {})["error"])
     part = (document or {}).get(name)
     return text_in(part, language) or localized("No purpose stated: loss only.", language)
+
+
+def _failed(document: Document | None) -> bool:
+    return "error" in (document or {})
 
 
 def _printable(text: str) -> str:
@@ -111,7 +122,8 @@ def annotations(evaluations: Evaluations, *, language: str) -> Iterator[str]:
     for run, document in evaluations.items():
         for name, answer in _answers(document).items():
             text = text_of(document, name, language)
-            yield f"::{LEVEL[answer]} title={_property(f'{run}: {answer}')}::{_data(text)}"
+            level, what = ("error", "error") if _failed(document) else (LEVEL[answer], answer)
+            yield f"::{level} title={_property(f'{run}: {what}')}::{_data(text)}"
 
 
 def _data(text: str) -> str:
@@ -133,6 +145,9 @@ def error_card(message: str) -> str:
 
 
 def _card(run: str, document: Document | None, language: str) -> Iterator[str]:
+    if _failed(document):
+        yield f"### {MARK['no']} {_cell(run)}\n\n{_cell(text_of(document, '', language))}\n"
+        return
     answers, document = _answers(document), document or {}
     verdict = document.get("verdict") or {}
     yield f"### {MARK[answers['verdict']]} {_cell(verdict.get('goal') or run)}\n"

@@ -95,18 +95,21 @@ def _given(
     """The beginnings of a user's texts."""
     files = (texts,) if isinstance(texts, str) else texts
     sources = tuple(DataSource(path=path) for path in files)
-    read = DataSettings(train=sources, eval=0.0, overflow="truncate", max_tokens=MAX_TOKENS)
+    read = DataSettings(train=sources, eval=0.0, overflow="truncate")
     tokenizer, context = loaded.base.tokenizer, loaded.base.context
     rows = load_rows(read, tokenizer, context=context, seed=seed).train
-    given = [rows[i] for i in range(len(rows))]
+    first: dict[tuple[str, int], TokenRow] = {}
+    for i in range(len(rows)):  # of a text or chat that is several documents
+        first.setdefault((rows[i].file, rows[i].line), rows[i])
+    given = [_unsupervised(row.ids[:MAX_TOKENS], *place) for place, row in first.items()]
     if probing and (shared := probing.sharing_text(given)):
-        first = given[min(shared)]
+        one = given[min(shared)]
         raise DataError(
-            f"{first.file}:{first.line}: this retention text shares a passage with a probe of "
+            f"{one.file}:{one.line}: this retention text shares a passage with a probe of "
             f"forgetting ({pluralize(len(shared), 'such text')}).",
             remedy="Remove it, so that the probe measures what was not trained.",
         )
-    return tuple(_unsupervised(each.ids, each.file, each.line) for each in given)
+    return tuple(given)
 
 
 def _unsupervised(ids: NDArray[np.int32], file: str, line: int) -> TokenRow:

@@ -14,7 +14,7 @@ from tunesmith.config.checks_reference import SlotsSettings, StepsSettings
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.rows import Conversation
 from tunesmith.evaluation.checks.check import Case, score_cases
-from tunesmith.evaluation.checks.numbers import final_number
+from tunesmith.evaluation.checks.numbers import final_number, is_number
 from tunesmith.evaluation.checks.slots import BRACKETS, UNSAID
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.checks.text_rules import count_words, is_mark
@@ -196,7 +196,7 @@ def _numbers(answers: Sequence[str]) -> Iterator[Proposal]:
         if _passes(steps, answers):
             plain = {"kind": "steps", **steps.model_dump(exclude_unset=True)}
             yield Proposal(plain, "and show their steps before it, one a line")
-    elif _share(answers, lambda text: any(map(str.isdigit, text)) and text == _bare(text)):
+    elif _share(answers, lambda text: is_number(text) and text == _bare(text)):
         yield Proposal({"kind": "number"}, "the answers are numbers")
 
 

@@ -13,7 +13,7 @@ from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import percent, pluralize
 from tunesmith.core.progress import Cancelled, Progress
 from tunesmith.data.dataset import RunRows
-from tunesmith.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_limits
+from tunesmith.evaluation.intervals import LEVEL, unbounded_interval
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.methods import table
 from tunesmith.runs.inspect_data import open_tokenizer
@@ -65,10 +65,8 @@ class CurveVerdict:
     next_gain: float | None
 
 
-def assess_curve(
-    points: Sequence[Point], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
-) -> CurveVerdict:
-    """Compare the two largest shares row by row (paired bootstrap of the differences).
+def assess_curve(points: Sequence[Point], *, seed: int, level: float = LEVEL) -> CurveVerdict:
+    """Compare the two largest shares row by row.
 
     *yes*: the whole interval of the gain lies above ``MATTERS``; *no*: below. Raises ValueError for
     fewer than two points, or points of different held-out rows.
@@ -77,7 +75,8 @@ def assess_curve(
         raise ValueError("two shares or more are compared, over the same held-out rows")
     before, last = points[-2:]
     differences = [a - b for a, b in zip(before.losses, last.losses, strict=True)]
-    limits = bootstrap_limits(differences, seed=seed, level=level, resamples=resamples)
+    interval = unbounded_interval(differences, seed=seed, level=level)
+    limits = interval.low, interval.high
     gain, low, high = (each / before.loss for each in (statistics.mean(differences), *limits))
     change = (
         f"from {before.rows:,} to {pluralize(last.rows, 'row')} the held-out loss fell by "

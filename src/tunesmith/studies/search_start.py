@@ -14,7 +14,7 @@ from tunesmith.runs.inputs import require_files
 from tunesmith.runs.mirror import require_no_mirror
 from tunesmith.studies.compare import require_free
 from tunesmith.studies.search_state import SearchState
-from tunesmith.training.length import choose_length
+from tunesmith.training.length import choose_length, patience_for
 from tunesmith.training.steps import total_steps
 
 VALIDATION = 0.5  # of the held-out rows, where the config says nothing
@@ -82,6 +82,9 @@ def with_length(state: SearchState, rows: RunRows, *, parts: int) -> None:
     steps = total_steps(lengths, train, copies=rows.copies)
     every = math.ceil(steps / parts)
     changes = {"steps": steps, "epochs": None, "evaluate_steps": every, "save_steps": every}
+    if train.patience != state.config.train.patience:  # that of auto, counted in passes
+        assert isinstance(train.epochs, float)
+        changes["patience"] = patience_for(steps / train.epochs, every)
     train = train.model_copy(update=changes)
     state.config = state.config.model_copy(update={"train": train})
     state.steps, state.every, state.rows = steps, every, (choosing, held)

@@ -27,7 +27,7 @@ from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.head import divergences, losses
 from tunesmith.engine.pack import Row
 from tunesmith.engine.shard import clip_
-from tunesmith.training.job import Job, Round, pack_for
+from tunesmith.training.job import SHARE_TOKENS, Job, Round, pack_for
 from tunesmith.training.loss_scale import halve_, overflowed, scale_now, unscale_
 from tunesmith.training.steps import Plan, StepRows, micro_batches
 from tunesmith.training.tree import KEEP, MERGE, PartialSums, order_of, own_part
@@ -176,14 +176,16 @@ def _batches(streams: Sequence[Stream], device: torch.device) -> Generator[Packe
 
 
 def _packed(parts: Stream) -> PackedBatch:
-    """A stream on the CPU."""
+    """A stream on the CPU; the load-balance loss is of whole documents, which share nothing."""
     rows: list[Row] = []
+    balanced = any(each.member.job.settings.load_balance for each, _ in parts)
     dropout: dict[str | None, Dropout] = {}
     for each, group in parts:
         job = each.member.job
         rows += job.packable(group)
         dropout |= job.dropout(each.member.state.step)
-    return pack_for(parts[0][0].member.job.engine, rows, dropout)
+    engine = parts[0][0].member.job.engine
+    return pack_for(engine, rows, dropout, share=0 if balanced else SHARE_TOKENS)
 
 
 def _add_stream(

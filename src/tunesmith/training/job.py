@@ -132,10 +132,14 @@ def packed(row: TokenRow, adapter: str | None, key: int, teacher: Tensor | None 
 
 
 def pack_for(
-    engine: Engine, rows: Sequence[Row], dropout: Mapping[str | None, Dropout]
+    engine: Engine,
+    rows: Sequence[Row],
+    dropout: Mapping[str | None, Dropout],
+    *,
+    share: int = SHARE_TOKENS,
 ) -> PackedBatch:
     """Rows, of any adapters, as one packed batch on the CPU."""
-    return pack(rows, share=SHARE_TOKENS, dropout=dropout, prefixes=engine.prefixes)
+    return pack(rows, share=share, dropout=dropout, prefixes=engine.prefixes)
 
 
 @dataclass(slots=True, eq=False)

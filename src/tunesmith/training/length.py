@@ -62,8 +62,13 @@ def choose_length(
         if has_held and settings.evaluate_steps is None:
             changes["evaluate_steps"] = steps
         if has_held and settings.patience is None:
-            changes["patience"] = PATIENCE
+            changes["patience"] = patience_for(steps, settings.evaluate_steps or steps)
             reasons.append(f"fewer if the held-out loss does not improve for {PATIENCE} passes")
     if not changes:
         return RunLength(settings, None)
     return RunLength(settings.model_copy(update=changes), "auto: " + "; ".join(reasons))
+
+
+def patience_for(steps_a_pass: float, evaluate_steps: int) -> int:
+    """Held-out losses in `PATIENCE` passes, one after every so many steps."""
+    return max(1, math.ceil(PATIENCE * steps_a_pass / evaluate_steps))

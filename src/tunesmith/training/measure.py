@@ -194,7 +194,10 @@ def _steps(job: Job, seconds_per_token: float) -> int:
     if job.settings.minutes is None:
         return total_steps(job.rows.lengths, job.settings, copies=job.copies)
     tokens = 60 * job.settings.minutes * ranks.size() / (seconds_per_token * job.settings.work)
-    return max(1, round(tokens / min(step_tokens(job), int(job.rows.lengths.sum()))))
+    step, whole = float(step_tokens(job)), int(job.rows.lengths.sum())
+    if job.settings.rows_per_step:  # their mean, not the longest
+        step = job.settings.rows_per_step * whole / len(job.rows)
+    return max(1, round(tokens / min(step, whole)))
 
 
 def _refusal(job: Job, needed: int, fits: int, *, recompute: Recompute) -> MemoryRefusal:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunesmith.config.checks import NumberSettings
-from tunesmith.evaluation.checks.numbers import final_number, number_check
+from tunesmith.evaluation.checks.numbers import final_number, is_number, number_check
 
 
 def score(answer, reference, **settings):
@@ -41,7 +41,8 @@ def score(answer, reference, **settings):
         ("10-3", 3),
         ("3 - 10 = -7", -7),
         ("(-7)", -7),
-        ("5,6", 6),
+        ("5,6", Fraction(28, 5)),
+        ("5, 6", 6),
         ("12,50 €", Fraction(25, 2)),
         ("#### 12,50", Fraction(25, 2)),
         ("Das kostet 99,50 € im Jahr.", Fraction(199, 2)),
@@ -147,3 +148,39 @@ def test_what_stands_before_the_marker_does_not_count(number, noise):
 def test_any_text_is_read_without_an_error(text):
     found = final_number(text)
     assert found is None or found.value == found.value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12 000 €", 12000),
+        ("12 000", 12000),
+        ("12\u202f000 kg", 12000),
+        ("12'000", 12000),
+        ("1.234.567", 1234567),
+        ("0,5", Fraction(1, 2)),
+        ("3,14159", Fraction("3.14159")),
+        ("It weighs 3,5 kg.", Fraction(7, 2)),
+        ("0,125", Fraction(1, 8)),
+        ("1,234", 1234),
+        ("3만 원", 30000),
+        ("답은 1만 2천원입니다", 12000),
+        ("1억 2천만 원", 120_000_000),
+        ("5万円", 50000),
+        ("3만 남는다", 3),
+        ("$2M", 2_000_000),
+        ("€3.5bn", 3_500_000_000),
+        ("2 m", 2),
+        ("36 m^2", 36),
+        ("2x10^3", 2000),
+        ("2^3", 3),
+        ("(1,2,3)", 3),
+    ],
+)
+def test_numbers_as_other_countries_write_them(text, value):
+    assert final_number(text).value == value
+
+
+def test_a_text_that_is_one_number():
+    assert all(map(is_number, ["42", "-1,234.5", "$5.00", "12 €", "3/4", "50 %", "12 000"]))
+    assert not any(map(is_number, ["2024-05-12", "10:30", "3:4", "192.168.0.1", "5 km", "1, 2"]))

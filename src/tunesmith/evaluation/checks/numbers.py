@@ -17,23 +17,40 @@ MARKERS = (
 LATEX_FRACTION = re.compile(r"\\[dt]?frac\{\s*(-?\d+)\s*\}\{\s*(\d+)\s*\}")
 PLAIN = r"\d+(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3}(?!\w|\.\d))?|\.\d+"
 NUMBER = re.compile(
-    rf"""(?P<sign>(?<![\w.)])[-+\u2212](?!\s)|(?<==\s)[-+\u2212]\s)?(?:[$€£₩¥]\s?)?(?<![\d.])
+    rf"""(?P<sign>(?<![\w.)])[-+\u2212](?!\s)|(?<==\s)[-+\u2212]\s)?(?P<currency>[$€£₩¥]\s?)?(?<![\d.])(?<![A-Za-z]\^)
     (?:(?P<whole>\d+)\s+(?=\d+\s?/\s?\d))?
     (?P<number>{PLAIN})
     (?:\s?/\s?(?P<below>\d+(?![\d/.,]*\d)))?
     (?P<percent>\s?(?:%|％|percent\b))?
-    (?:\s(?P<scale>thousand|million|billion|trillion)\b)?""",
+    (?:\s(?P<scale>thousand|million|billion|trillion)\b)?
+    (?(currency)(?:\s?(?P<short>k|m|mn|b|bn)\b)?)""",
     re.VERBOSE | re.IGNORECASE,
 )
-# Commas that are no thousands separators: `1.234,56`, `1,00,000`, `12,50 €`, and `12,50` alone.
+# Commas and points between digits that are not those of English: `1.234,56`, `1.234.567`,
+# `1,00,000`, `12,5`; other marks of thousands, a blank only before a currency.
 FULL_WIDTH = str.maketrans("，．", ",.")
 DOTTED = re.compile(r"(?<![\d.,])(\d{1,3}(?:\.\d{3})+),(\d{1,2})(?![\d.,]*\d)")
 INDIAN = re.compile(r"(?<![\d.,])\d{1,2}(?:,\d{2})+,\d{3}(?![\d,]*\d)")
-EURO = re.compile(r"(?<![\d.,])(\d+),(\d{2})(?=\s?€)")
-ALONE = re.compile(r"([^\w,.]*\d+),(\d{2}(?:\s*[^\W\d]+)?\W*)")
+POINTS = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.,]*\d)")
+DECIMAL = re.compile(r"(?<![\d.,])(?:(\d+),(\d{1,2}|\d{4,})|(0),(\d{3}))(?![\d.,]*\d)")
+THIN = re.compile(r"(?<![\d.,])\d{1,3}(?:[\u00a0\u202f'’]\d{3})+(?!\d)")
+BLANK = re.compile(
+    r"(?<![\d.,])\d{1,3}(?: \d{3})+(?:,\d{1,2})?(?=\s?(?:€|EUR|kr|zł|Kč|₽|руб|Ft)|\W*\Z)"
+)
+POWER = re.compile(r"(\d(?:\.\d+)?)\s?[x×·*]\s?10\^\{?([-+]?\d{1,3})\}?")
+# `3만 원`, `1억 2천만`, `5万円`: numbers with units of ten thousands, before a counter or the end.
+EASTERN = re.compile(
+    r"(?:\d[\d,]*(?:\.\d+)?\s?[십백천만억조十百千万億兆]+\s?)+(?:\d+)?"
+    r"(?=\s?(?:원|달러|유로|명|개|회|번|년|점|톤|대|권|장|마리|인|円|人|元|ドル|km|m|kg)"
+    r"|\s*(?:[^\w\s]|$))"
+)
+EASTERN_PART = re.compile(r"(\d[\d,]*(?:\.\d+)?)\s?([십백천만억조十百千万億兆]*)")
+TENS = {"십": 10, "백": 100, "천": 1000, "十": 10, "百": 100, "千": 1000}
+MYRIADS = {"만": 10**4, "억": 10**8, "조": 10**12, "万": 10**4, "億": 10**8, "兆": 10**12}
 # Numbers with an operator before the first `=`, up to the last: `2 + 3 =`; none in `5 = 2 + 3`.
 CALCULATION = re.compile(r"(?=[^=]*\d[ %)]*[-+*×÷^\u2212])[ \t\d.,()%$€£₩¥+*/×÷^\u2212=-]*=")
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES |= {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +81,11 @@ def final_number(text: str, *, marker: str | None = None) -> FinalNumber | None:
     return numbers[-1] if numbers else None
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is one number, with its sign, currency or percent sign."""
+    return NUMBER.fullmatch(_plain(text.strip(" \n\t$€£₩¥"))) is not None
+
+
 def has_final_answer(text: str, *, marker: str | None = None) -> bool:
     """Whether the text has a mark of a final answer that something follows."""
     if marker is not None:
@@ -91,10 +113,32 @@ def _plain(text: str) -> str:
     """Fractions of LaTeX as `a/b`, its spaces and escapes gone; numbers with commas as others."""
     text = LATEX_FRACTION.sub(r"\1/\2", text.translate(FULL_WIDTH))
     text = re.sub(r"\\([$%,])", r"\1", text).replace("\\!", "").replace("{,}", ",")
+    text = BLANK.sub(lambda found: found[0].replace(" ", ""), THIN.sub(_digits, text))
     text = DOTTED.sub(lambda found: f"{found[1].replace('.', '')}.{found[2]}", text)
-    text = EURO.sub(r"\1.\2", INDIAN.sub(lambda found: found[0].replace(",", ""), text))
-    alone = ALONE.fullmatch(text.strip())
-    return f"{alone[1]}.{alone[2]}" if alone else text
+    text = INDIAN.sub(_digits, POINTS.sub(_digits, text))
+    text = DECIMAL.sub(lambda found: found[0].replace(",", "."), text)
+    return POWER.sub(r"\1e\2", EASTERN.sub(_western, text))
+
+
+def _digits(found: re.Match[str]) -> str:
+    """A number without what parts its thousands."""
+    return "".join(filter(str.isdigit, found[0]))
+
+
+def _western(found: re.Match[str]) -> str:
+    """`1억 2천만` as `120000000`; what follows the number stays apart."""
+    total = section = Fraction(0)
+    for digits, units in EASTERN_PART.findall(found[0]):
+        number = Fraction(digits.replace(",", ""))
+        for unit in units:
+            if unit in TENS:
+                section, number = section + number * TENS[unit], Fraction(0)
+            else:
+                total, section = total + (section + number) * MYRIADS[unit], Fraction(0)
+                number = Fraction(0)
+        section += number
+    value = total + section
+    return f"{value.numerator}" if value.denominator == 1 else f"{float(value)}"
 
 
 def _after_mark(text: str) -> FinalNumber | None:
@@ -116,7 +160,7 @@ def _read(found: re.Match[str]) -> FinalNumber | None:
             return None
         value /= int(found["below"])
     value += int(found["whole"] or 0)
-    value *= SCALES.get((found["scale"] or "").lower(), 1)
+    value *= SCALES.get((found["scale"] or found["short"] or "").lower(), 1)
     negative = (found["sign"] or "").strip() in ("-", "\u2212")
     return FinalNumber(-value if negative else value, is_percent=bool(found["percent"]))
 

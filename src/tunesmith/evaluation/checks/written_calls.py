@@ -44,8 +44,8 @@ def calls_in(text: str, tools: Sequence[Tool] = ()) -> Iterator[ToolCall]:
     Hermes, Qwen, Llama 3, Mistral, Granite and SmolLM; a name before JSON, as of Ministral 3 and
     gpt-oss; `[{name: arguments}]` of Apertus; `<function=...>` of Qwen3-Coder and Seed;
     `<arg_key>` of GLM; `call:name` of Gemma 4; and Python calls, `[weather(city="Oslo")]` or marked
-    as code, as of Llama 4, LFM2 and Gemma 3. What has no types in the text has those of ``tools``, where these say that it is a
-    text.
+    as code, as of Llama 4, LFM2 and Gemma 3. What has no types in the text has those of ``tools``,
+    where these say that it is a text.
     """
     for pattern, parameter in ((FUNCTION, PARAMETER), (KEYED, KEYED_PARAMETER)):
         if tagged := list(pattern.finditer(text)):
