@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import tunesmith as ts
-from tests.runs.tiny import rows_file
+from tests.runs.tiny import base_folder, rows_file
 from tests.source import ROOT
 from tunesmith.cli.main import main
 from tunesmith.config.methods import default_methods
@@ -34,6 +34,10 @@ def known_machine(monkeypatch, tmp_path):
     monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(machine, "read", lambda device: MACHINE)
     monkeypatch.setattr(machine.host_memory, "available_bytes", lambda: 16_000_000_000)
+
+
+CHAT = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
+INSERTING = "<|system|>You are a very helpful assistant who knows what to say." + CHAT
 
 
 def test_every_method_is_planned_for_here_and_there():
@@ -161,3 +165,25 @@ print(time.process_time(), file=sys.stderr)
     assert done.returncode == 0, done.stderr
     assert float(done.stderr.splitlines()[-1]) < 2.0
     assert json.loads(done.stdout)["parameters"] > 400e9
+
+
+def test_one_rank_is_that_of_lora_and_qlora():
+    found = ts.plan(
+        "qwen3-0.6b", methods="lora,qlora", settings={"method.rank": 64}, progress=False
+    )
+    assert found["lora"].adapter_bytes == found["qlora"].adapter_bytes
+
+
+def test_the_system_prompt_that_a_template_inserts_is_counted(tmp_path):
+    counts = {}
+    for name, template in (("plain", CHAT), ("inserting", INSERTING)):
+        base = base_folder(tmp_path / name)
+        (base / "chat_template.jinja").write_text(template)
+        config = tmp_path / f"{name}.yaml"
+        rows = rows_file(tmp_path / "rows.jsonl", count=40)
+        config.write_text(f"model: {base}\ndata: {{train: {rows}}}\nmethod: {{kind: lora}}\n")
+        counts[name] = ts.plan(config, progress=False).found.rows
+    added = counts["inserting"].tokens - counts["plain"].tokens
+    assert added > 40
+    assert added % 40 == 0
+    assert counts["inserting"].supervised < counts["plain"].supervised

@@ -5,6 +5,7 @@ import pytest
 from tunesmith import LoRA
 from tunesmith.cli.main import main
 from tunesmith.config import load_run_config
+from tunesmith.config.checks import JsonSettings
 from tunesmith.config.keys import config_keys
 from tunesmith.config.peer_names import OURS
 from tunesmith.core.errors import ConfigError
@@ -40,3 +41,8 @@ def test_in_python():
 def test_as_a_flag(capsys):
     assert main(["train", "a.jsonl", "--learning_rate", "1e-4"]) == 2
     assert "here it is --train.lr." in capsys.readouterr().err
+
+
+def test_a_near_key_is_the_one_that_is_taken():
+    with pytest.raises(ConfigError, match="did you mean `schema`"):
+        JsonSettings(schem={})

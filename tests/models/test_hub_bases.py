@@ -4,7 +4,7 @@ import pytest
 
 from tests.source import ROOT
 from tunesmith.core.errors import ModelError
-from tunesmith.engine.families import FAMILIES
+from tunesmith.engine.families import FAMILIES, SUPPORTED
 from tunesmith.models import hub_bases as known
 from tunesmith.models import resolve
 from tunesmith.models.catalog import known_names
@@ -115,7 +115,10 @@ def test_a_name_that_is_not_known_gets_the_nearest(name, near):
 def test_the_page_lists_every_base():
     page = (ROOT / "docs" / "languages.md").read_text(encoding="utf-8")
     for base in known.hub_bases():
-        start = f"| `{base.name}` | {base.hub_id} | {base.weight_bytes / 1e9:.1f} GB |"
+        runs = (
+            "yes" if base.family in SUPPORTED else "not checked" if not base.family else "not yet"
+        )
+        start = f"| `{base.name}` | {base.hub_id} | {base.weight_bytes / 1e9:.1f} GB | {runs} |"
         assert any(line.startswith(start) and base.licence in line for line in page.splitlines()), (
             start
         )

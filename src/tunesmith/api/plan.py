@@ -227,7 +227,9 @@ def _is_config(given: object) -> bool:
 
 
 def _methods(config: "RunConfig", names: Sequence[str] | str | None) -> "dict[str, AnyMethod]":
-    """The settings of each method: the config's own for its kind, and defaults for the others."""
+    """The settings of each method: the config's own for its kind and those of the same keys, as
+    `lora` and `qlora` are, and defaults for the others.
+    """
     from tunesmith.config.methods import default_methods, kind_named
     from tunesmith.core.phrases import nearest
 
@@ -241,4 +243,9 @@ def _methods(config: "RunConfig", names: Sequence[str] | str | None) -> "dict[st
             remedy=f"Did you mean {near}?" if near else f"Known are {', '.join(every)}.",
         )
     own = config.method
-    return {name: own if own.kind == name else every[name] for name in wanted}
+    return {
+        name: own.model_copy(update={"kind": name})
+        if type(own) is type(every[name])
+        else every[name]
+        for name in wanted
+    }

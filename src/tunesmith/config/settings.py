@@ -167,8 +167,9 @@ def _refusal(model: type[BaseModel], fault: Mapping[str, Any]) -> str:
             own = peer.rpartition(".")[2]
             here = f"`{own}`" if own in model.model_fields else f"the key `{peer}`"
             return f"{model.__name__}: unknown key `{key}`; here it is {here}"
-        near = difflib.get_close_matches(key, model.model_fields, n=1)
-        known = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(model.model_fields)}"
+        names = [field.alias or name for name, field in model.model_fields.items()]
+        near = difflib.get_close_matches(key, names, n=1)
+        known = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(names)}"
         return f"{model.__name__}: unknown key `{key}`; {known}"
     why = reason(fault)
     is_hidden = fault["type"] in (SECRET, "missing") or not key

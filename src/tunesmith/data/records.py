@@ -247,7 +247,7 @@ def _of_file(
     if not path.is_file():
         raise Broken("not_a_file", "is not an ordinary file.", "Write its rows into a file.")
     source = open_source(path, options.part)
-    yield from reader_of(source, readers)(source, options)
+    yield from reader_of(source, readers)(source, source.options_inside(options))
 
 
 def _nearby(path: Path) -> str:

@@ -1,6 +1,7 @@
 """From a config or a base's name to a plan: sizes read, rows sampled, devices found; no weights."""
 
 import functools
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tunesmith.config.methods import AnyMethod
 from tunesmith.config.run import AUTO, RunConfig
@@ -29,6 +32,7 @@ MEAN_SHARE = 0.5  # of the longest one, that one of mean length has
 SAMPLED = 500  # rows, whose tokens are counted or estimated
 CHARACTERS = 4.0  # a token of ASCII text; other letters are counted as a token each
 TEMPLATE_TOKENS = 6  # around each message
+QUESTION = "what"  # what a template is tried with
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +187,12 @@ def estimate_rows(config: RunConfig) -> RowEstimate:
 
     By the base's own tokenizer where it is on this machine, else by letters.
     """
-    count, source = _counter(config.model)
+    count, source, inserted = _counter(config.model)
     number = tokens = trained = sampled = longest = 0
     for each in config.data.sources:
         _, _, outcomes = read_rows(source_request(config.data, each))
         sound = (outcome.value for outcome in outcomes if outcome.value is not None)
-        rows = [_tokens(row, count) for row in islice(sound, SAMPLED)]
+        rows = [_tokens(row, count, inserted) for row in islice(sound, SAMPLED)]
         own = sum(count for row in rows for count, _ in row)
         trained += sum(count for row in rows for count, is_trained in row if is_trained)
         longest = max(longest, *(sum(count for count, _ in row) for row in rows), 0)
@@ -208,13 +212,14 @@ def estimate_rows(config: RunConfig) -> RowEstimate:
 Count = Callable[[str], int]
 
 
-def _tokens(row: Conversation, count: Count) -> list[tuple[int, bool]]:
-    """Tokens of each message, and whether it is trained."""
+def _tokens(row: Conversation, count: Count, inserted: int) -> list[tuple[int, bool]]:
+    """Tokens of each message, and whether it is trained; first those that the template inserts."""
     trained = set(row.supervised)
-    return [
+    own = [
         (sum(count(text) for text in texts_of(message)) + TEMPLATE_TOKENS, i in trained)
         for i, message in enumerate(row.messages)
     ]
+    return own if row.is_text or row.messages[0].role == "system" else [(inserted, False), *own]
 
 
 def _letters(text: str) -> int:
@@ -223,16 +228,41 @@ def _letters(text: str) -> int:
     return math.ceil(plain / CHARACTERS) + len(text) - plain
 
 
-def _counter(model: str) -> tuple[Count, str]:
-    """How tokens are counted for a base, and in words."""
+def _counter(model: str) -> tuple[Count, str, int]:
+    """How tokens are counted for a base, in words too, and how many its template adds to a row that
+    has no system message.
+    """
     entry = find_entry(model)
     file = (entry.folder if entry else Path(model).expanduser()) / "tokenizer.json"
     if not file.is_file():
-        return _letters, "by their letters, as the base's tokenizer is not here"
+        return _letters, "by their letters, as the base's tokenizer is not here", 0
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(file))
-    return (
-        lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids),
-        "by the base's tokenizer",
-    )
+
+    def count(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    asked = _rendered(file.parent, QUESTION)
+    more = count(asked) - count(QUESTION) - TEMPLATE_TOKENS if asked else 0
+    return count, "by the base's tokenizer", max(0, more)
+
+
+def _rendered(folder: Path, question: str) -> str:
+    """A question as the template of a folder writes it, without transformers; "" where it cannot
+    be written so.
+    """
+    path = folder / "chat_template.jinja"
+    try:
+        if path.is_file():
+            template = path.read_text(encoding="utf-8")
+        else:
+            config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+            template = config["chat_template"]
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        messages = [{"role": "user", "content": question}]
+        return environment.from_string(template).render(messages=messages, bos_token="")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, TemplateError):
+        return ""

@@ -35,7 +35,7 @@ COLUMN, WIDTH = 34, 92
 MAX_ROWS = 20_000  # that checks are proposed by
 SUGGESTED = "suggested by the answers: edit it and take the `# ` away; "
 # What is changed most often for a first run; every other key is listed as a comment.
-ACTIVE = {"model", "train", "eval", "format", "kind", "rank", "alpha", "lr"}
+ACTIVE = {"model", "train", "eval", "format", "kind", "lr"}
 
 
 @dataclass(frozen=True, slots=True)

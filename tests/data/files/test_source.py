@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import zipfile
 
@@ -116,3 +117,13 @@ def test_a_table_whose_first_column_is_called_as_archives_begin_is_a_table(tmp_p
     assert [r.values for r in read_records(tmp_path / "a.csv") if r.is_row] == [
         {"PK": "1", "prompt": "q", "completion": "a"}
     ]
+
+
+def test_a_member_that_was_named_is_read_as_a_file_of_its_own(tmp_path):
+    document = json.dumps({"data": [{"prompt": "a", "completion": "b"}]}).encode()
+    archive = zipped({"train.json": document, "test.csv": b"prompt,completion\nc,d\n"})
+    for part, prompt in (("train.json", "a"), ("test.csv", "c")):
+        records = read(tmp_path, "parts.zip", archive, part=part)
+        assert [r.values["prompt"] for r in records if r.values] == [prompt]
+        assert not [r for r in records if r.problem]
+        assert "unused_option" not in [note.code for r in records for note in r.notes]

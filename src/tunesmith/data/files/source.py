@@ -61,11 +61,19 @@ class Guarded:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A data file: its ``path``, the ``suffix`` of what is inside, the ``layers`` around that."""
+    """A data file: its ``path``, the ``suffix`` of what is inside, the ``layers`` around that, and
+    which ``member`` of an archive it is.
+    """
 
     path: Path
     suffix: str
     layers: tuple[Layer, ...] = ()
+    member: str | None = None
+
+    def options_inside(self, options: ReadOptions) -> ReadOptions:
+        """Those of the reader: a part that named the member names nothing inside it."""
+        named = options.part is not None and options.part == self.member
+        return replace(options, part=None) if named else options
 
     @contextmanager
     def open(self) -> Iterator[Guarded]:
@@ -143,7 +151,8 @@ def _member_of(source: Source, part: str | None) -> Source:
     def layer(stream: BinaryIO) -> BinaryIO:
         return cast("BinaryIO", zipfile.ZipFile(stream).open(name))
 
-    return replace(source, suffix=PurePosixPath(name).suffix.lower(), layers=(layer,))
+    suffix = PurePosixPath(name).suffix.lower()
+    return replace(source, suffix=suffix, layers=(layer,), member=name)
 
 
 def _chosen(names: list[str], part: str | None) -> str:

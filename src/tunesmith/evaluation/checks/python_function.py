@@ -96,7 +96,7 @@ def _argument_count(function: Callable[..., object], name: str) -> int:
             signature.bind(*ARGUMENTS[:count])
             return count
     raise ConfigError(
-        f"{name} takes {signature}.",
+        f"the check's function `{name}` takes {signature}.",
         remedy=f"A check's function takes {', '.join(ARGUMENTS)}, or the first of them.",
     )
 
