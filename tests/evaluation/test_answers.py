@@ -70,6 +70,16 @@ def test_an_answer_that_is_what_was_trained_is_what_is_expected(name):
     assert ("look_up" in tokenizer.decode(prompt.ids)) == bool(tools)
 
 
+def test_an_answer_of_gpt_oss_is_what_its_final_channel_says():
+    tokenizer = FAMILIES["gpt_oss"].tokenizer
+    for thinking in (None, "hm"):
+        row = Conversation((ASKED, Message("assistant", "Paris", thinking=thinking)), "f", 1)
+        trained = render(tokenizer, row, Rendering(document="answer"))
+        (question,) = questions_of([row], tokenizer, limit=1)
+        assert text_of(tokenizer, trained.ids[trained.weights > 0].tolist()) == "Paris"
+        assert question.reference == "Paris"
+
+
 def test_only_rows_with_a_degenerate_answer_name_its_kinds():
     questions = [Question((Message("user", f"q{i}"),), "yes") for i in range(2)]
     texts = {"base": ("a", "b"), "tuned": ("c", "d")}

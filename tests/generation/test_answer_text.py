@@ -3,6 +3,7 @@ import random
 import pytest
 
 from tests.data.tiny import tokenizer_of
+from tunesmith.data.thinking import ThinkingText
 from tunesmith.data.tokenizer import decode, encode
 from tunesmith.generation.answer_text import StoppingText, TextStream, cut_at_stop
 
@@ -65,6 +66,21 @@ def stopping(text, stop, size=1):
         if stream.stopped:
             break
     return [*found, stream.end()]
+
+
+@pytest.mark.parametrize("size", [1, 3, 40])
+def test_a_stop_text_is_looked_for_behind_the_thinking(size):
+    text = "<think>\nso\nit is\n</think>\n\none\ntwo"
+    parts = [text[i : i + size] for i in range(0, len(text), size)]
+    stream = StoppingText(lambda ids: "".join(parts[i] for i in ids), ["\n"], ThinkingText())
+    said, thought = "", ""
+    for i in range(len(parts)):
+        said += stream.add(i)
+        thought += stream.thought
+        if stream.stopped:
+            break
+    assert stream.stopped
+    assert (thought, said + stream.end()) == ("so\nit is", "one")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

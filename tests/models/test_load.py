@@ -6,10 +6,11 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoTokenizer
 
+from tests.data.families import FAMILIES
 from tests.models.tiny import SHAPE, edit_json, tiny_folder, tiny_model
 from tunesmith.core.errors import ModelError
 from tunesmith.models.hashes import hash_folder
-from tunesmith.models.load import context_of, load_base
+from tunesmith.models.load import context_of, load_base, stop_ids_of
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -74,6 +75,17 @@ def test_end_of_turn_that_the_template_does_not_write_is_no_stop(folder):
     edit_json(folder / "tokenizer_config.json", eos_token="<|endoftext|>")
     (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
     assert load(folder).stop_ids == {7, 0}
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_an_answer_of_each_family_stops_at_its_end_alone(family):
+    """`<|end|>` ends an answer of Phi, and in one of gpt-oss the thinking."""
+    tokenizer = family.tokenizer
+    stops = stop_ids_of(AutoConfig.for_model("llama", eos_token_id=None), tokenizer)
+    texts = set(tokenizer.convert_ids_to_tokens(sorted(stops)))
+    assert family.end in texts
+    assert ("<|end|>" in texts) == (family.name == "phi3_5")
+    assert ("<|call|>" in texts) == (family.name == "gpt_oss")
 
 
 def test_missing_tokenizer_is_said(folder):

@@ -7,10 +7,11 @@ from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.run import RunConfig
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_format import ChatFormat, instructed, study, with_system
-from tunesmith.data.chat_text import TEMPLATE_ERRORS, split_thinking
+from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.inputs import Input
 from tunesmith.data.template import render_prompt
+from tunesmith.data.thinking import split_answer
 from tunesmith.data.tokenizer import Tokenizer, decode
 from tunesmith.evaluation.checks.check import CannotScore, Case, Check
 from tunesmith.evaluation.checks.table import build_checks
@@ -112,7 +113,7 @@ class Teacher:
             seed=self._seed,
         ):
             number = numbers[answer.row]
-            text = split_thinking(decode(self._tokenizer, answer.ids))[1].strip()
+            text = split_answer(decode(self._tokenizer, answer.ids))[1].strip()
             asked = self._inputs[number]
             case = Case(text, asked.reference, asked.text)
             fault = fault_of(

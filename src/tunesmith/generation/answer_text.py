@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from tunesmith.data.thinking import ThinkingText, overlap
+
 Decode = Callable[[Sequence[int]], str]
 _HALF = "\N{REPLACEMENT CHARACTER}"
 
@@ -39,26 +41,38 @@ class TextStream:
 class StoppingText:
     """A ``TextStream`` that ends before the first of the stop texts.
 
-    What may be the start of a stop text is held back until it is known to be none.
+    What may be the start of a stop text is held back until it is known to be none. With
+    ``thinking`` it is what is said behind that, where alone stop texts are looked for.
     """
 
-    def __init__(self, decode: Decode, stop: Sequence[str]) -> None:
-        self._stream = TextStream(decode)
+    def __init__(
+        self, decode: Decode, stop: Sequence[str], thinking: ThinkingText | None = None
+    ) -> None:
+        self._stream, self._thinking = TextStream(decode), thinking
         self._stop = [text for text in stop if text]
         self._held = ""
         self.stopped = False
+        self.thought = ""
+        """The thinking that became certain last."""
 
     def add(self, token: int) -> str:
         """The text that is certain after this token; ``stopped`` is set where it completed one."""
-        return self._certain(self._stream.add(token))
+        return self._certain(self._said(self._stream.add(token)))
 
     def end(self) -> str:
         """What was held back, up to a stop text that is in it."""
+        self.thought = ""
         if self.stopped:
             return ""
-        text = self._certain(self._stream.end())
+        text = self._certain(self._said(self._stream.end(), last=True))
         rest, self._held = self._held, ""
         return text + rest
+
+    def _said(self, new: str, *, last: bool = False) -> str:
+        if self._thinking is None:
+            return new
+        self.thought, said = self._thinking.add(new, last=last)
+        return said
 
     def _certain(self, new: str) -> str:
         text = self._held + new
@@ -66,15 +80,9 @@ class StoppingText:
         if len(cut) < len(text) or (cut == "" and text):
             self.stopped, self._held = True, ""
             return cut
-        kept = max((_overlap(text, stop) for stop in self._stop), default=0)
+        kept = max((overlap(text, stop) for stop in self._stop), default=0)
         self._held = text[len(text) - kept :]
         return text[: len(text) - kept]
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Characters at the end of a text with which a stop text begins."""
-    most = min(len(text), len(stop) - 1)
-    return next((n for n in range(most, 0, -1) if text.endswith(stop[:n])), 0)
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:

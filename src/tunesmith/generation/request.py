@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.core.errors import DataError, MemoryRefusal, TunesmithError
+from tunesmith.data.thinking import ThinkingText
 from tunesmith.generation.answer_text import Decode, StoppingText
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.running import Constraint, Running
@@ -34,25 +35,30 @@ class TokenScore:
 
 @dataclass(frozen=True, slots=True)
 class MadeToken:
-    """One token more, and the text that is certain with it; ``score`` where it was requested."""
+    """One token more, and the text that is certain with it; ``score`` where it was requested.
+
+    ``thinking`` is what is certain of the thinking before what is said.
+    """
 
     token: int
     text: str
     score: TokenScore | None = None
+    thinking: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerEnd:
     """The end of an answer: `stop`, `length`, `cancelled`, `timeout` or `error`.
 
-    ``text`` is the rest that was held back, ``reused`` how many tokens of the prompt were read
-    for an earlier one.
+    ``text`` and ``thinking`` are the rest that was held back, ``reused`` how many tokens of the
+    prompt were read for an earlier one.
     """
 
     reason: str
     text: str = ""
     reused: int = 0
     error: TunesmithError | None = None
+    thinking: str = ""
 
 
 Listener = Callable[[MadeToken | AnswerEnd], object]
@@ -64,7 +70,7 @@ class AnswerRequest:
 
     ``client`` is whose turn it is: clients take turns. ``seconds``: after so long it ends with what
     there is. ``top_scores``: how many of the likeliest tokens are reported with each (None: no
-    scores). ``decode`` makes text of its tokens.
+    scores). ``decode`` makes text of its tokens, of which ``thinking`` takes the thinking apart.
     """
 
     prompt: Prompt
@@ -76,6 +82,7 @@ class AnswerRequest:
     top_scores: int | None = None
     constraint: Constraint | None = None
     penalties: Penalties | None = None
+    thinking: ThinkingText | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +104,11 @@ class AnswerJob:
         seconds = self.request.seconds
         return seconds is not None and time.monotonic() - self.submitted > seconds
 
+    def end(self, reason: str, error: TunesmithError | None) -> None:
+        """Report the end, with what was held back."""
+        said = self.text.end()
+        self.listener(AnswerEnd(reason, said, self.reused, error, self.text.thought))
+
 
 def job_of(request: AnswerRequest, listener: Listener) -> AnswerJob:
     """A new job."""
@@ -105,7 +117,8 @@ def job_of(request: AnswerRequest, listener: Listener) -> AnswerJob:
     if not sampling.is_greedy:
         generator = generator_of(request.seed, prompt.draw or 0)
     row = Running(prompt, sampling, generator, request.constraint, request.penalties)
-    return AnswerJob(request, listener, row, StoppingText(request.decode, sampling.stop))
+    text = StoppingText(request.decode, sampling.stop, request.thinking)
+    return AnswerJob(request, listener, row, text)
 
 
 def no_memory(positions: int) -> MemoryRefusal:

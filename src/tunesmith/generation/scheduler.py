@@ -310,7 +310,8 @@ class Scheduler:
             return
         row.made.append(token)
         self.counts.made_tokens += 1
-        job.listener(MadeToken(token, job.text.add(token), score))
+        said = job.text.add(token)
+        job.listener(MadeToken(token, said, score, job.text.thought))
         before = self.engine.prefix_length(row.prompt.adapter)
         limit = self.memory.longest - before - len(row.prompt.ids)
         limit = min(limit, row.sampling.max_new_tokens, row.prompt.limit or limit)
@@ -324,7 +325,7 @@ class Scheduler:
         self.running.remove(job)
         self.counts.finished += 1
         self.counts.seconds += time.monotonic() - (job.started or job.submitted)
-        job.listener(AnswerEnd(reason, job.text.end(), job.reused, error))
+        job.end(reason, error)
 
     def fail(self, error: TunesmithError) -> None:
         """End everything, waiting or running, with an error."""
@@ -333,7 +334,7 @@ class Scheduler:
         for job in failed:  # whatever the device can still do
             self.counts.finished += 1
             self.counts.seconds += now - (job.started or job.submitted)
-            job.listener(AnswerEnd("error", job.text.end(), job.reused, error))
+            job.end("error", error)
         self.memory.clear()
         while (waiting := self._next()) is not None:
             waiting.listener(AnswerEnd("error", error=error))

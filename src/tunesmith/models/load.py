@@ -29,6 +29,7 @@ from tunesmith.models.text_part import is_whole, loader_of, remove_towers_, towe
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<turn|>")
+_ANSWER_ENDS = ("<|return|>", "<|call|>")  # of gpt-oss, where <|end|> only ends a message in it
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
 
@@ -251,4 +252,5 @@ def _turn_ends(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Special tokens with which the chat template ends a turn, whatever the configs call them."""
     template = str(tokenizer.chat_template or "")
     added = {str(token): i for i, token in tokenizer.added_tokens_decoder.items()}
-    return frozenset(added[end] for end in _TURN_ENDS if end in added and end in template)
+    ends = _ANSWER_ENDS if _ANSWER_ENDS[0] in template else _TURN_ENDS
+    return frozenset(added[end] for end in ends if end in added and end in template)
