@@ -9,6 +9,8 @@ import jsonschema
 import openai
 import pytest
 
+from tests.runs.tiny import TEMPLATE, talking_base
+from tests.server.conftest import client_of
 from tunesmith.data.tokenizer import decode
 from tunesmith.generation.sampling import Sampling
 from tunesmith.generation.shared_base import SharedBase
@@ -93,6 +95,27 @@ def test_a_stop_text_ends_an_answer_and_is_not_in_it(client, expected):
             text, reason = found.choices[0].message.content, found.choices[0].finish_reason
         assert text == whole[: whole.index(stop)]
         assert reason == "stop"
+
+
+def test_thinking_is_no_content_and_no_stop_text_is_looked_for_in_it(serving, tmp_path_factory):
+    template = TEMPLATE + "{% if add_generation_prompt %}{{ '<think>\n' }}{% endif %}"
+    client = client_of(serving(base=talking_base(tmp_path_factory.mktemp("t") / "base", template)))
+    choice = ask(client, stop=list("abcdefgh")).choices[0]
+    thought = choice.message.reasoning_content
+    assert (choice.message.content, choice.finish_reason) == ("", "length")
+    assert thought
+    streamed = [piece.choices[0].delta for piece in ask(client, stream=True)]
+    assert "".join(getattr(delta, "reasoning_content", "") for delta in streamed) == thought
+    assert not any(delta.content for delta in streamed)
+    found = client.responses.create(
+        model="base", input="hello", temperature=0, max_output_tokens=12
+    )
+    assert [item.type for item in found.output] == ["reasoning", "message"]
+    assert found.output[0].content[0].text == thought
+    assert 0 < found.usage.output_tokens_details.reasoning_tokens <= 12
+    schema = {"type": "object", "properties": {}, "additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    assert ask(client, response_format=form).choices[0].message.content.startswith("{")
 
 
 def test_a_seed_draws_the_same_again_and_each_choice_draws_its_own(client):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import openai
 import pytest
@@ -13,6 +14,8 @@ from tunesmith.generation.request import AnswerEnd, MadeToken
 from tunesmith.server.answers import ServedAnswer
 from tunesmith.server.chats import AskedChat, ChatPieces
 from tunesmith.server.documents import chat_choice, chat_frame
+from tunesmith.server.response_documents import ResponseFrame, ResponsePieces
+from tunesmith.server.response_protocol import ResponseRequest, messages_of
 from tunesmith.server.tools import ToolRules
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -43,13 +46,13 @@ def answered(text, reason="stop"):
 
 
 def test_a_call_of_an_offered_tool_is_given_as_a_call():
-    calls = ToolRules([TOOL]).calls(answered(CALL))
-    assert calls == [ToolCall("weather", {"city": "서울"})]
-    choice = chat_choice(0, answered(CALL), calls, None)
+    assert RULES.calls(answered(CALL)) == [ToolCall("weather", {"city": "서울"})]
+    choice = chat_choice(0, answered(CALL), RULES, None)
     assert choice["finish_reason"] == "tool_calls"
     (call,) = choice["message"]["tool_calls"]
     assert json.loads(call["function"]["arguments"]) == {"city": "서울"}
     assert choice["message"]["content"] is None
+    assert re.fullmatch("[A-Za-z0-9]{9}", call["id"])  # as Mistral's templates want it
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,56 @@ def test_a_stream_with_tools_gives_the_answer_at_its_end(text, reason):
     else:
         assert said["delta"] == {"content": text}
     assert end["finish_reason"] == reason
+
+
+def events_of(thinking, text):
+    answer, found = ServedAnswer(), []
+    for event in (
+        MadeToken(4, "", thinking=thinking),
+        MadeToken(5, text[:4]),
+        MadeToken(6, text[4:]),
+        AnswerEnd("stop"),
+    ):
+        answer.add(event)
+        found.append((event, replace(answer)))
+    return found
+
+
+def test_what_is_said_beside_a_call_is_kept_and_what_is_thought_calls_nothing():
+    events = events_of(CALL.replace("weather", "stop"), f"I look.\n{CALL}")
+    message = chat_choice(0, events[-1][1], RULES, None)["message"]
+    assert message["content"] == "I look."
+    assert [call["function"]["name"] for call in message["tool_calls"]] == ["weather"]
+    pieces = ChatPieces(chat_frame("m"), AskedChat(None, RULES))
+    found = [p["choices"][0] for event, so_far in events for p in pieces.next(0, event, so_far)]
+    deltas = [choice["delta"] for choice in found]
+    assert [list(delta) for delta in deltas] == [
+        ["reasoning_content"],
+        ["content"],
+        ["tool_calls"],
+        [],
+    ]
+    assert deltas[1]["content"] == "I look."
+    assert found[-1]["finish_reason"] == "tool_calls"
+
+
+def test_a_response_has_thinking_text_and_calls_as_items_whole_and_as_a_stream():
+    chat = AskedChat(None, RULES)
+    frame = ResponseFrame(ResponseRequest(model="m", input="x", store=False), chat)
+    pieces = ResponsePieces(frame, lambda document: document)
+    events = events_of("so", f"I look.\n{CALL}")
+    streamed = [p for event, so_far in events for p in pieces.next(0, event, so_far)]
+    kinds = ["reasoning", "message", "function_call"]
+    done = [each["item"] for each in streamed if each["type"] == "response.output_item.done"]
+    for items in (done, frame.output(events[-1][1])):
+        assert [item["type"] for item in items] == kinds
+        assert [item["content"][0]["text"] for item in items[:2]] == ["so", "I look."]
+    assert [each["output_index"] for each in streamed] == sorted(
+        each["output_index"] for each in streamed
+    )
+    (_, said) = messages_of([{"role": "user", "content": "x"}, *done])
+    assert (said["reasoning_content"], said["content"]) == ("so", "I look.")
+    assert len(said["tool_calls"]) == 1
 
 
 def ask(client, model="caller", **options):

@@ -91,12 +91,14 @@ class FixedAnswer:
 
 @dataclass(slots=True)
 class ServedAnswer:
-    """One answer as far as it is made."""
+    """One answer as far as it is made; ``thought`` counts its tokens up to the last of thinking."""
 
     text: str = ""
     tokens: list[MadeToken] = field(default_factory=list)
     reason: str | None = None
     reused: int = 0
+    thinking: str = ""
+    thought: int = 0
 
     def add(self, event: Event) -> None:
         """Take what happened to it."""
@@ -105,3 +107,6 @@ class ServedAnswer:
             self.tokens.append(event)
         else:
             self.reason, self.reused = event.reason, event.reused
+        if event.thinking:
+            self.thinking += event.thinking
+            self.thought = len(self.tokens)

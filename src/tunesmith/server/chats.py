@@ -77,8 +77,7 @@ async def chat(chat: AskedChat, body: ChatRequest) -> Response:
 
     def document(found: list[ServedAnswer]) -> Document:
         choices = [
-            chat_choice(i, answer, chat.rules.calls(answer), chat.scored)
-            for i, answer in enumerate(found)
+            chat_choice(i, answer, chat.rules, chat.scored) for i, answer in enumerate(found)
         ]
         if chat.sources is None:
             return frame.whole(choices, usage_of(asked.prompt_tokens, found))
@@ -104,7 +103,7 @@ def read_messages(body: ChatRequest) -> list[Message]:
 
 
 class ChatPieces(Pieces):
-    """The stream of a chat. Where tools may be called, an answer comes when it is complete."""
+    """The stream of a chat. Where tools may be called, what is said comes when it is complete."""
 
     def __init__(self, frame: Frame, chat: AskedChat) -> None:
         self._frame, self._chat = frame, chat
@@ -115,18 +114,22 @@ class ChatPieces(Pieces):
             yield self._piece(i, {"role": "assistant", "content": ""})
 
     def next(self, number: int, event: Event, so_far: ServedAnswer) -> Iterable[Document]:
-        """The text that came, and at the end the reason."""
+        """The thinking and the text that came, and at the end the reason."""
         rules, scored, is_end = self._chat.rules, self._chat.scored, isinstance(event, AnswerEnd)
         calls = rules.calls(so_far) if is_end else []
-        text = so_far.text if rules.tools and is_end else "" if rules.tools else event.text
+        text = event.text
+        if rules.tools:
+            text = rules.said(so_far, calls) if is_end else ""
         scores = None
         if scored is not None and not is_end:
             scores = chat_scores(so_far.tokens[-1:], scored)
+        if event.thinking:
+            yield self._piece(number, {"reasoning_content": event.thinking})
+        if text or scores is not None:
+            yield self._piece(number, {"content": text}, logprobs=scores)
         if calls:
             listed = [{"index": i, **call_document(call)} for i, call in enumerate(calls)]
             yield self._piece(number, {"tool_calls": listed})
-        elif text or scores is not None:
-            yield self._piece(number, {"content": text}, logprobs=scores)
         if is_end:
             more: Document = {}
             if self._chat.sources is not None:

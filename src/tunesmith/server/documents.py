@@ -6,13 +6,16 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from string import ascii_letters, digits
 from typing import Any
 
+from tunesmith.data.call_format import ID_LENGTH
 from tunesmith.data.rows import ToolCall
 from tunesmith.generation.answer_text import Decode
 from tunesmith.generation.request import MadeToken, TokenScore
 from tunesmith.retrieval.prompt import CITATION, CitedSource
 from tunesmith.server.answers import ServedAnswer
+from tunesmith.server.tools import ToolRules
 
 Document = dict[str, Any]
 _HALF = "\N{REPLACEMENT CHARACTER}"
@@ -20,11 +23,15 @@ _HALF = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of the prompts and of what was made; ``reused`` were read for earlier requests."""
+    """Tokens of the prompts and of what was made.
+
+    ``reused`` were read for earlier requests, and ``thought`` is the thinking in what was made.
+    """
 
     prompt: int
     made: int
     reused: int = 0
+    thought: int = 0
 
     def to_json(self) -> Document:
         """As OpenAI counts."""
@@ -33,13 +40,15 @@ class Usage:
             "completion_tokens": self.made,
             "total_tokens": self.prompt + self.made,
             "prompt_tokens_details": {"cached_tokens": self.reused},
+            "completion_tokens_details": {"reasoning_tokens": self.thought},
         }
 
 
 def usage_of(prompt_tokens: int, answers: Sequence[ServedAnswer]) -> Usage:
     """The counts of a request's answers."""
     made = sum(len(answer.tokens) for answer in answers)
-    return Usage(prompt_tokens, made, max((answer.reused for answer in answers), default=0))
+    reused = max((answer.reused for answer in answers), default=0)
+    return Usage(prompt_tokens, made, reused, sum(answer.thought for answer in answers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +96,17 @@ def event_of(document: Document) -> str:
 
 
 def chat_choice(
-    index: int, answer: ServedAnswer, calls: Sequence[ToolCall], decode: Decode | None
+    index: int, answer: ServedAnswer, rules: ToolRules, decode: Decode | None
 ) -> Document:
     """An answer of a chat; ``decode`` where its tokens' scores are wanted."""
-    message: Document = {"role": "assistant", "content": answer.text, "refusal": None}
+    calls = rules.calls(answer)
+    said = rules.said(answer, calls)
+    message: Document = {"role": "assistant", "content": said, "refusal": None}
+    if answer.thinking:
+        message["reasoning_content"] = answer.thinking
     if calls:
-        message |= {"content": None, "tool_calls": [call_document(call) for call in calls]}
+        listed = [call_document(call) for call in calls]
+        message |= {"content": said or None, "tool_calls": listed}
     return {
         "index": index,
         "message": message,
@@ -105,7 +119,12 @@ def call_document(call: ToolCall) -> Document:
     """A call of a function, with an id of its own."""
     arguments = json.dumps(call.arguments, ensure_ascii=False)
     function = {"name": call.name, "arguments": arguments}
-    return {"id": f"call_{secrets.token_hex(12)}", "type": "function", "function": function}
+    return {"id": new_call_id(), "type": "function", "function": function}
+
+
+def new_call_id() -> str:
+    """A new call's: some chat templates take no other kind than this."""
+    return "".join(secrets.choice(ascii_letters + digits) for _ in range(ID_LENGTH))
 
 
 def chat_scores(tokens: Sequence[MadeToken], decode: Decode) -> Document:

@@ -1,7 +1,7 @@
 """What a request may say: OpenAI's parameters. None that changes an answer is ignored."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -39,6 +39,8 @@ class Generation(BaseModel):
     """
 
     model_config = STRICT
+    thinks: ClassVar[bool] = False
+    """Whether an answer may begin with thinking, which is no part of what is said."""
     model: str
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
@@ -142,6 +144,7 @@ class ResponseFormat(BaseModel):
 class ChatRequest(Generation):
     """POST /v1/chat/completions."""
 
+    thinks = True
     messages: list[Json] = Field(min_length=1, max_length=MAX_MESSAGES)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)

@@ -10,7 +10,7 @@ from tunesmith.data.rows import ToolCall
 from tunesmith.generation.request import AnswerEnd, MadeToken
 from tunesmith.server.answers import Event, ServedAnswer
 from tunesmith.server.chats import AskedChat
-from tunesmith.server.documents import Document, Usage, chat_scores, citations
+from tunesmith.server.documents import Document, Usage, chat_scores, citations, new_call_id
 from tunesmith.server.errors import document_of
 from tunesmith.server.response_protocol import ResponseRequest
 from tunesmith.server.service import Pieces
@@ -74,19 +74,20 @@ class ResponseFrame:
         }
 
     def output(self, answer: ServedAnswer) -> list[Document]:
-        """The items of an answer: its calls, or its text."""
+        """The items of an answer: its thinking, what it says, and its calls."""
         calls = self.chat.rules.calls(answer)
-        return [call_item(call) for call in calls] or [self.message(answer, message_id())]
+        said = self.chat.rules.said(answer, calls)
+        items = [reasoning_item(reasoning_id(), answer.thinking)] if answer.thinking else []
+        if said or not calls:
+            scores = self.scores(answer.tokens)
+            items.append(self.message(message_id(), said, answer.reason, scores))
+        return [*items, *(call_item(call) for call in calls)]
 
-    def message(self, answer: ServedAnswer, name: str) -> Document:
-        """The item of an answer's text, which has ended."""
-        status = "incomplete" if answer.reason == "length" else "completed"
-        return message_item(name, status, [self.part(answer)])
-
-    def part(self, answer: ServedAnswer) -> Document:
-        """The text of an answer with its citations and scores."""
-        found = citations(answer.text, self.chat.cited)
-        return text_part(answer.text, found, self.scores(answer.tokens))
+    def message(self, name: str, said: str, reason: str | None, scores: list[Document]) -> Document:
+        """The item of what is said, which has ended, with its citations and scores."""
+        status = "incomplete" if reason == "length" else "completed"
+        part = text_part(said, citations(said, self.chat.cited), scores)
+        return message_item(name, status, [part])
 
     def scores(self, tokens: list[MadeToken]) -> list[Document]:
         """Log-probabilities, where they are wanted."""
@@ -102,6 +103,17 @@ class ResponseFrame:
 def message_id() -> str:
     """A new message's."""
     return f"msg_{secrets.token_hex(24)}"
+
+
+def reasoning_id() -> str:
+    """A new item's of thinking."""
+    return f"rs_{secrets.token_hex(24)}"
+
+
+def reasoning_item(name: str, text: str) -> Document:
+    """What was thought as an item."""
+    content = [{"type": "reasoning_text", "text": text}]
+    return {"id": name, "type": "reasoning", "summary": [], "content": content}
 
 
 def message_item(name: str, status: str, content: list[Document]) -> Document:
@@ -122,7 +134,7 @@ def call_item(call: ToolCall) -> Document:
         "id": f"fc_{secrets.token_hex(24)}",
         "type": "function_call",
         "status": "completed",
-        "call_id": f"call_{secrets.token_hex(12)}",
+        "call_id": new_call_id(),
         "name": call.name,
         "arguments": json.dumps(call.arguments, ensure_ascii=False),
     }
@@ -133,49 +145,56 @@ def _usage(usage: Usage) -> Document:
         "input_tokens": usage.prompt,
         "input_tokens_details": {"cached_tokens": usage.reused, "cache_write_tokens": 0},
         "output_tokens": usage.made,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": usage.thought},
         "total_tokens": usage.prompt + usage.made,
     }
 
 
 class ResponsePieces(Pieces):
-    """The events of a response. Where tools may be called, its items come when it is complete."""
+    """The events of a response. Where tools may be called, what is said comes when it is complete.
+
+    Items come one after the other: thinking, what is said, calls. Of the one that grows there are
+    its ``kind``, ``name`` and ``text``; "" without any.
+    """
 
     closing = ""
 
     def __init__(self, frame: ResponseFrame, keep: Callable[[Document], Document]) -> None:
         self._frame, self._keep = frame, keep
         self._number = 0
-        self._message = message_id()
-        self._output: list[Document] = []
+        self._output: list[Document] = []  # complete items
+        self._kind = self._name = self._text = ""
+        self._scores: list[Document] = []  # of the message that grows
+        self._sent = 0  # of these
         self._reason: str | None = None
 
     def first(self, count: int) -> Iterable[Document]:  # noqa: ARG002
-        """The response that begins, and its text where it cannot be a call."""
+        """The response that begins."""
         for kind in ("created", "in_progress"):
             yield self._event(kind, response=self._frame.document([]))
-        if not self._frame.chat.rules.tools:
-            yield from self._open_text()
 
     def next(self, number: int, event: Event, so_far: ServedAnswer) -> Iterable[Document]:  # noqa: ARG002
-        """The text that came, and at the end the items."""
+        """The thinking and the text that came, and at the end the rest of the items."""
         is_end, tools = isinstance(event, AnswerEnd), self._frame.chat.rules.tools
-        if not tools:
-            scores = [] if is_end else self._frame.scores(so_far.tokens[-1:])
-            if event.text or scores:
-                yield self._delta(event.text, scores)
         if not is_end:
-            return
-        self._reason, self._output = so_far.reason, self._frame.output(so_far)
-        if self._output[0]["type"] == "function_call":
-            for place, item in enumerate(self._output):
-                yield from self._call(place, item)
-            return
-        self._output = [self._frame.message(so_far, self._message)]
-        if tools:
-            yield from self._open_text()
-            yield self._delta(so_far.text, self._frame.scores(so_far.tokens))
-        yield from self._close_text(self._output[0])
+            self._scores += self._frame.scores(so_far.tokens[-1:])
+        if event.thinking:
+            yield from self._grow("reasoning", event.thinking)
+        if event.text and not tools:
+            yield from self._grow("message", event.text)
+        if is_end:
+            yield from self._end(so_far)
+
+    def _end(self, answer: ServedAnswer) -> Iterable[Document]:
+        rules, self._reason = self._frame.chat.rules, answer.reason
+        calls = rules.calls(answer)
+        said = rules.said(answer, calls) if rules.tools else ""
+        is_silent = not calls and self._kind != "message"
+        if said or is_silent or len(self._scores) > self._sent:
+            yield from self._grow("message", said)
+        yield from self._close()
+        for call in calls:
+            yield from self._call(call_item(call))
 
     def usage(self, usage: Usage) -> Document:
         """The whole response."""
@@ -197,32 +216,63 @@ class ResponsePieces(Pieces):
         number = self._number - 1
         return {"type": f"response.{kind}", "sequence_number": number, **more}
 
-    def _of_text(self, kind: str, **more: object) -> Document:
-        place = {"item_id": self._message, "output_index": 0, "content_index": 0}
+    def _of_part(self, kind: str, **more: object) -> Document:
+        place = {"item_id": self._name, "output_index": len(self._output), "content_index": 0}
         return self._event(kind, **place, **more)
 
-    def _open_text(self) -> Iterable[Document]:
-        item = message_item(self._message, "in_progress", [])
-        yield self._event("output_item.added", output_index=0, item=item)
-        yield self._of_text("content_part.added", part=text_part("", [], []))
+    def _of_item(self, kind: str, item: Document) -> Document:
+        return self._event(f"output_item.{kind}", output_index=len(self._output), item=item)
 
-    def _delta(self, text: str, scores: list[Document]) -> Document:
-        return self._of_text("output_text.delta", delta=text, logprobs=scores)
+    def _grow(self, kind: str, text: str) -> Iterable[Document]:
+        """Append to the item of this kind; it begins with its first text."""
+        if self._kind != kind:
+            yield from self._close()
+            yield from self._begin(kind)
+        self._text += text
+        if kind == "reasoning":
+            yield self._of_part("reasoning_text.delta", delta=text)
+            return
+        scores, self._sent = self._scores[self._sent :], len(self._scores)
+        if text or scores:
+            yield self._of_part("output_text.delta", delta=text, logprobs=scores)
 
-    def _close_text(self, item: Document) -> Iterable[Document]:
-        (part,) = item["content"]
+    def _begin(self, kind: str) -> Iterable[Document]:
+        self._kind, self._text = kind, ""
+        if kind == "reasoning":
+            self._name = reasoning_id()
+            yield self._of_item("added", {**reasoning_item(self._name, ""), "content": []})
+            return
+        self._name = message_id()
+        yield self._of_item("added", message_item(self._name, "in_progress", []))
+        yield self._of_part("content_part.added", part=text_part("", [], []))
+
+    def _close(self) -> Iterable[Document]:
+        """Complete the item that grows, if one does."""
+        if not self._kind:
+            return
+        if self._kind == "reasoning":
+            item = reasoning_item(self._name, self._text)
+            yield self._of_part("reasoning_text.done", text=self._text)
+        else:
+            item = self._frame.message(self._name, self._text, self._reason, self._scores)
+            yield from self._close_text(item["content"][0])
+            self._scores, self._sent = [], 0
+        yield self._of_item("done", item)
+        self._output.append(item)
+        self._kind = ""
+
+    def _close_text(self, part: Document) -> Iterable[Document]:
         for number, each in enumerate(part["annotations"]):
             more = {"annotation_index": number, "annotation": each}
-            yield self._of_text("output_text.annotation.added", **more)
-        yield self._of_text("output_text.done", text=part["text"], logprobs=part["logprobs"])
-        yield self._of_text("content_part.done", part=part)
-        yield self._event("output_item.done", output_index=0, item=item)
+            yield self._of_part("output_text.annotation.added", **more)
+        yield self._of_part("output_text.done", text=part["text"], logprobs=part["logprobs"])
+        yield self._of_part("content_part.done", part=part)
 
-    def _call(self, place: int, item: Document) -> Iterable[Document]:
-        at = {"item_id": item["id"], "output_index": place}
+    def _call(self, item: Document) -> Iterable[Document]:
+        at = {"item_id": item["id"], "output_index": len(self._output)}
         kind, arguments = "function_call_arguments", item["arguments"]
-        begun = {**item, "status": "in_progress", "arguments": ""}
-        yield self._event("output_item.added", output_index=place, item=begun)
+        yield self._of_item("added", {**item, "status": "in_progress", "arguments": ""})
         yield self._event(f"{kind}.delta", **at, delta=arguments)
         yield self._event(f"{kind}.done", **at, name=item["name"], arguments=arguments)
-        yield self._event("output_item.done", output_index=place, item=item)
+        yield self._of_item("done", item)
+        self._output.append(item)

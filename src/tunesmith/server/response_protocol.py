@@ -20,7 +20,7 @@ from tunesmith.server.protocol import (
 SCORES = "message.output_text.logprobs"
 # What no answer here has, and what so can be asked for.
 NEVER_HERE = frozenset({"reasoning.encrypted_content"})
-TEXT_PARTS = ("input_text", "output_text", "text")
+TEXT_PARTS = ("input_text", "output_text", "reasoning_text", "text")
 
 
 class TextFormat(BaseModel):
@@ -161,16 +161,22 @@ def _chat_tool(tool: Json) -> Json:
 def messages_of(items: Sequence[Json]) -> list[Json]:
     """Items of responses as messages of a chat; ValueError for one that cannot be read.
 
-    A call belongs to the assistant's message before it.
+    A call belongs to the assistant's message before it, thinking to the one behind it.
     """
     messages: list[Json] = []
+    thought: Json = {}
     for number, item in enumerate(items, start=1):
         kind = item.get("type", "message")
         if kind == "message":
-            messages.append({"role": item.get("role"), "content": _content(item, number)})
+            said = {"role": item.get("role"), "content": _content(item, number)}
+            messages.append(said | (thought if said["role"] == "assistant" else {}))
+            thought = {}
+        elif kind == "reasoning":
+            thought = {"reasoning_content": _content(item, number)}
         elif kind == "function_call":
-            if not messages or messages[-1]["role"] != "assistant":
-                messages.append({"role": "assistant", "content": ""})
+            if thought or not messages or messages[-1]["role"] != "assistant":
+                messages.append({"role": "assistant", "content": "", **thought})
+                thought = {}
             messages[-1].setdefault("tool_calls", []).append(_call(item, number))
         elif kind == "function_call_output":
             text = _content({"content": item.get("output")}, number)

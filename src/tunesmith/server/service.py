@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from tunesmith.core.errors import TunesmithError
+from tunesmith.data.thinking import ThinkingText, closing_of
 from tunesmith.data.tokenizer import decode
 from tunesmith.generation.answer_text import Decode
 from tunesmith.generation.decoder import Prompt
@@ -34,6 +35,7 @@ from tunesmith.server.stored import StoredResponses
 from tunesmith.server.traces import span_of
 
 CLIENT_LEFT = 499
+END_TOKENS = 16  # of a prompt, in which the mark is that opens the thinking
 SEND_SECONDS = 60.0  # so long may a client not read what it asked for
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -83,13 +85,15 @@ class Asked:
     ) -> None:
         """Ask for the answers of each prompt; raises what ``AnswerStream.submit`` raises.
 
-        Answers to a prompt draw from the same seed, each from random numbers of its own.
+        Answers to a prompt draw from the same seed, each from random numbers of its own. Of a chat
+        that nothing constrains the thinking is taken apart.
         """
         penalties = body.penalties
         if penalties is not None:
             self.service.served.require_tokens(penalties.bias, "logit_bias")
         sampling = self._sampling(body, limit)
         seed = secrets.randbits(31) if body.seed is None else body.seed
+        is_split = body.thinks and constrain is None
         requests = [
             AnswerRequest(
                 replace(prompt, draw=draw),
@@ -101,6 +105,7 @@ class Asked:
                 top_scores=top_scores,
                 constraint=constrain and constrain(),
                 penalties=penalties,
+                thinking=self._thinking(prompt) if is_split else None,
             )
             for prompt in prompts
             for draw in range(body.n or 1)
@@ -113,6 +118,9 @@ class Asked:
             raise ApiError(f"`n` asks for {self.count:,} at once, and at most {most:,} may be.")
         assert isinstance(self.answers, AnswerStream)
         self.answers.submit(requests)
+
+    def _thinking(self, prompt: Prompt) -> ThinkingText:
+        return ThinkingText(closing_of(self.decode(prompt.ids[-END_TOKENS:])))
 
     def _sampling(self, body: Generation, limit: int | None) -> Sampling:
         context = self.service.served.context

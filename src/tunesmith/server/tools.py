@@ -8,7 +8,7 @@ from tunesmith.data.call_format import CallFormat
 from tunesmith.data.faults import RowNotes
 from tunesmith.data.formats.layout import parse_tools
 from tunesmith.data.rows import Tool, ToolCall, function_of
-from tunesmith.evaluation.checks.written_calls import calls_in
+from tunesmith.evaluation.checks.written_calls import before_calls, calls_in
 from tunesmith.generation.json_constraint import MAX_CALLS, JsonConstraint
 from tunesmith.server.answers import ServedAnswer
 from tunesmith.server.errors import ApiError, require_no_fault
@@ -40,6 +40,12 @@ class ToolRules:
         names = {str(function_of(tool).get("name")) for tool in self.tools}
         found = [call for call in calls_in(answer.text, self.tools) if call.name in names]
         return found if self.many else found[:1]
+
+    def said(self, answer: ServedAnswer, calls: Sequence[ToolCall]) -> str:
+        """What an answer says in front of its calls, or all that it says where it makes none."""
+        if not calls:
+            return answer.text
+        return "" if self.form is not None else before_calls(answer.text)
 
 
 NO_TOOLS = ToolRules()

@@ -8,7 +8,7 @@ from tunesmith.data.rows import Conversation, Message, ToolCall
 from tunesmith.evaluation.answers import rendered
 from tunesmith.evaluation.checks.check import Case, score_cases
 from tunesmith.evaluation.checks.table import build_checks
-from tunesmith.evaluation.checks.written_calls import calls_in
+from tunesmith.evaluation.checks.written_calls import before_calls, calls_in
 
 WEATHER = WantedCall(name="weather", arguments={"city": "Oslo", "days": 3})
 WRITTEN = {
@@ -42,6 +42,15 @@ def test_a_call_counts_in_every_way_in_which_models_write_it(text):
     assert check(calls=[WEATHER]).score(text) == 1.0
     assert check(calls=[]).score(text) == 0.0
     assert check().score(text, WRITTEN["hermes and qwen"]) == 1.0
+
+
+@pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
+def test_what_is_said_in_front_of_a_call_is_told_from_it(text):
+    words = "Let me look." if text.startswith("Let") else ""
+    assert before_calls(text) == words
+    assert before_calls(f"See [1].\n\n{text}") == f"See [1].\n\n{words}".strip()
+    fenced = '```json\n{"name": "weather", "arguments": {}}\n```'
+    assert before_calls(f"So: {fenced}") == "So:"
 
 
 @pytest.mark.parametrize(

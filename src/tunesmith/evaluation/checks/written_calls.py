@@ -31,10 +31,16 @@ QUOTE = '<|"|>'
 KEY = re.compile(r"\s*([\w.-]+)\s*:")
 LITERAL = re.compile(r"\s*(?:[\[{].*[\]}]|True|False|None)\s*\Z", re.DOTALL)
 # What begins a call that may not end: no plain answer has it.
-OPENING = re.compile(
+MARK = (
     r"<tool_call>|<\|tool_call|\[TOOL_CALLS\]|<function=|to=functions\.|<\|python_tag\|>"
-    r"|<seed:tool_call>|<\|tools_prefix\|>|^\s*call:[\w.-]+\{"
+    r"|<seed:tool_call>|<\|tools_prefix\|>"
 )
+OPENING = re.compile(MARK + r"|^\s*call:[\w.-]+\{")
+# The same with what is in front of it: gpt-oss names the channel of a call before it.
+CHANNEL = r"(?:(?:<\|start\|>)?assistant)?(?:<\|channel\|>)?(?:commentary|analysis)?\s*"
+BEGINNING = re.compile(rf"{CHANNEL}to=functions\.|{MARK}|call:[\w.-]+\{{")
+LISTED = re.compile(r"\[\s*[A-Za-z_][\w.]*\(.*\)\s*\]", re.DOTALL)
+FENCED = re.compile(r"```(?:tool_code|python)?\n(.*?)```", re.DOTALL)
 
 
 def calls_in(text: str, tools: Sequence[Tool] = ()) -> Iterator[ToolCall]:
@@ -64,6 +70,17 @@ def calls_in(text: str, tools: Sequence[Tool] = ()) -> Iterator[ToolCall]:
 def begins_a_call(text: str) -> bool:
     """Whether a text has the mark of a call, be it one that is cut or malformed."""
     return OPENING.search(text) is not None
+
+
+def before_calls(text: str) -> str:
+    """What a text that makes calls says in front of the first; "" where it begins with one."""
+    if begun := BEGINNING.search(text):
+        return text[: begun.start()].strip()
+    for place, value in _json_values(text):
+        if any(_calls_of(value, marked=False)):
+            return re.sub(r"```\w*\s*\Z", "", text[:place]).strip()
+    written = LISTED.search(text) or FENCED.search(text)
+    return text[: written.start()].strip() if written else ""
 
 
 def _named_calls(text: str) -> Iterator[ToolCall]:
@@ -99,7 +116,7 @@ def _decoded(
 
 def _json_calls(text: str) -> Iterator[ToolCall]:
     marked = begins_a_call(text)
-    for value in _json_values(text):
+    for _, value in _json_values(text):
         yield from _calls_of(value, marked=marked)
 
 
@@ -203,8 +220,8 @@ def _literal(text: str) -> JsonValue:
     return value
 
 
-def _json_values(text: str) -> Iterator[JsonValue]:
-    """Every JSON object or list that the text holds, from left to right."""
+def _json_values(text: str) -> Iterator[tuple[int, JsonValue]]:
+    """Every JSON object or list that the text holds, from left to right, and where it begins."""
     decoder, place = json.JSONDecoder(), 0
     while match := re.compile(r"[{\[]").search(text, place):
         try:
@@ -212,7 +229,7 @@ def _json_values(text: str) -> Iterator[JsonValue]:
         except (ValueError, RecursionError):
             place = match.end()
         else:
-            yield value
+            yield match.start(), value
 
 
 def _calls_of(value: JsonValue, *, marked: bool) -> Iterator[ToolCall]:
@@ -236,8 +253,7 @@ def _calls_of(value: JsonValue, *, marked: bool) -> Iterator[ToolCall]:
 
 def _python_calls(text: str) -> Iterator[ToolCall]:
     """Calls with named literals, of a text that is one, a list of some, or marked as code."""
-    listed = re.search(r"\[\s*[A-Za-z_][\w.]*\(.*\)\s*\]", text, re.DOTALL)
-    marked = re.search(r"```(?:tool_code|python)?\n(.*?)```", text, re.DOTALL)
+    listed, marked = LISTED.search(text), FENCED.search(text)
     code = listed[0] if listed else marked[1] if marked else text
     try:
         tree = ast.parse(code.strip(), mode="eval").body
