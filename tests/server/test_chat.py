@@ -211,7 +211,7 @@ REFUSED = {
     ),
     "top": ({"top_logprobs": 2}, 400, "invalid", "logprobs: true"),
     "usage": ({"stream_options": {"include_usage": True}}, 400, "invalid", "stream: true"),
-    "tools": ({"tools": [TOOL]}, 400, "tools_ignored", "leaves tools out"),
+    "tools": ({"tools": [TOOL]}, 400, "tools_ignored", "leaves out tools"),
     "picture": (
         {"question": [{"type": "image_url", "image_url": {"url": "x"}}]},
         400,
@@ -230,6 +230,16 @@ def test_what_is_refused_is_said_in_openais_shape(client, case):
     assert refused.value.code == code
     assert text in refused.value.message
     assert set(refused.value.response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_a_call_that_the_template_leaves_out_is_refused_as_that(client):
+    function = {"name": "weather", "arguments": "{}"}
+    call = {"id": "abcdefghi", "type": "function", "function": function}
+    said = [*HELLO, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    said.append({"role": "tool", "tool_call_id": "abcdefghi", "content": "rain"})
+    with pytest.raises(openai.BadRequestError, match="leaves out tool calls") as refused:
+        client.chat.completions.create(model="base", messages=said, max_tokens=2)
+    assert refused.value.code == "tool_calls_ignored"
 
 
 def test_no_answer_of_the_server_names_a_place_of_it(client, root):

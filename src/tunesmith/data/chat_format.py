@@ -59,7 +59,7 @@ class ToolFormat:
 def study_tools(tokenizer: Tokenizer, template: str) -> ToolFormat:
     """Learn the format; never raises."""
     calls = _dialect_of_calls(tokenizer)
-    dialect = calls or TemplateDialect()
+    dialect = calls or TemplateDialect(empty_content=True)
     answer = Message("assistant", "probeanswer9z", thinking=THOUGHT)
     thinks = THOUGHT in (rendered(tokenizer, given([ASKING, answer])) or "")
     used = given([ASKING, CALLING, RESULT], [TOOL], dialect=dialect)

@@ -1,6 +1,5 @@
 """A conversation in the model's chat template: ids, loss weights, and what the template omits."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -15,11 +14,10 @@ from tunesmith.data.chat_text import (
     chat_text,
     encode_marked,
     given,
-    split_thinking,
-    unmarked,
 )
 from tunesmith.data.examples import Unrenderable, answer_example, locate, whole_example
 from tunesmith.data.faults import READ_AS_STRUCTURE, Fault, Note, Parsed, refuse
+from tunesmith.data.left_out import ignored, left_out, require_written
 from tunesmith.data.rows import (
     Conversation,
     Example,
@@ -167,17 +165,23 @@ def render_prompt(
     tools: Sequence[Tool] = (),
     *,
     chat_format: ChatFormat | None = None,
+    whole: bool = False,
 ) -> list[int]:
     """The ids that ask the model for the next answer, as training saw them before one.
 
     Control tokens inside a message are read as ordinary text, so that no message can pass for
     another role's. Who asks often gives what ``study`` found, which takes longer than a prompt.
+    With ``whole`` it raises DataError where the template leaves a part out.
     """
     chat_format = chat_format or study(tokenizer)
+    if whole:
+        require_written(messages, tools, chat_format)
     has_control = _has_control(messages, tools, chat_format)
     marking = chat_format.control if has_control else None
     chat = given(messages, tools, dialect=chat_format.tools.dialect, marking=marking)
     text = chat_text(tokenizer, chat, prompt=True)
+    if whole:
+        require_written(messages, tools, chat_format, text)
     return encode_marked(tokenizer, text) if has_control else encode(tokenizer, [text])[0]
 
 
@@ -194,7 +198,7 @@ def unfit(
 ) -> list[Fault]:
     """Every problem of a row with this template; ``control_tokens``: report those in it too."""
     problems = list(_control_tokens(conversation, chat_format)) if control_tokens else []
-    problems += _ignored(conversation, chat_format)
+    problems += ignored(conversation, chat_format)
     if not conversation.supervised:
         what = "no assistant message is trained, so there is nothing to learn."
         remedy = "Add an answer, give one a weight above 0, or remove the row."
@@ -211,108 +215,6 @@ def _control_tokens(conversation: Conversation, chat_format: ChatFormat) -> Iter
     if found := search("\n".join(texts_in(conversation.tools))):
         what = f"the tools contain the control token `{found[0]}`."
         yield Fault("control_tokens", what, READ_AS_STRUCTURE)
-
-
-def _ignored(conversation: Conversation, chat_format: ChatFormat) -> Iterator[Fault]:
-    """What the template would omit silently."""
-    messages, tools = conversation.messages, chat_format.tools
-    if messages[0].role == "system" and messages[0].content and not chat_format.keeps_system:
-        remedy = "Move the instructions into the first user message."
-        yield Fault("system_ignored", f"{OMITS} the system message.", remedy)
-    if conversation.tools and not tools.takes_tools:
-        what = f"{OMITS} tools: it writes the same text with and without them."
-        remedy = "Use a model whose template writes tools, or describe them in the system message."
-        yield Fault("tools_ignored", what, remedy)
-    if any(message.tool_calls for message in messages) and not tools.takes_calls:
-        remedy = "Use a model whose template writes them, or write the calls into the content as "
-        yield Fault("tool_calls_ignored", f"{OMITS} tool calls.", f"{remedy}text.")
-    if any(message.thinking for message in messages) and not tools.takes_thinking:
-        remedy = "Use a model whose template writes it, write it into the content "
-        remedy += "(<think>...</think> in front of what is said), or remove it."
-        yield Fault("thinking_ignored", f"{OMITS} thinking.", remedy)
-
-
-OMITS = "the model's chat template leaves out"
-OTHER_MODEL = "Use a model whose chat template writes it, or say it in the content of a message."
-SWITCH = "turn it on where the template can (--data.template_options enable_thinking=true)."
-OR_OTHER = f"Or: {OTHER_MODEL}"
-NAMES = Note("names_left_out", "the chat template leaves the names of speakers out")
-THINKING = Note(
-    "thinking_left_out",
-    "the chat template strips the thinking of earlier answers, as it does when the model is asked; "
-    "the answers that are trained keep theirs",
-)
-
-
-def is_plain(conversation: Conversation) -> bool:
-    """Whether a row has roles and contents only, which every template writes."""
-    return not conversation.tools and not any(
-        m.role == "tool" or m.tool_calls or m.thinking or m.name or CLOSE in m.content
-        for m in conversation.messages
-    )
-
-
-def left_out(conversation: Conversation, example: Example) -> tuple[list[Fault], list[Note]]:
-    """What the example's text lacks of the messages that it is made of.
-
-    It is a fault, except for what a model does without at inference: names, and the thinking of
-    answers that are not trained in this example.
-    """
-    if is_plain(conversation):
-        return [], []
-    trained = [cut.message for cut in example.cuts]
-    until = len(conversation.messages) if example.whole else trained[-1] + 1
-    text = unmarked(example.full)
-    problems, notes = list[Fault](), list[Note]()
-    for tool in conversation.tools:
-        function = tool.get("function")
-        name = str(function.get("name")) if isinstance(function, Mapping) else None
-        if name and not _has(text, name):
-            problems.append(Fault("tools_ignored", f"{OMITS} the tool `{name}`.", OTHER_MODEL))
-    for i, message in enumerate(conversation.messages[:until]):
-        problems += _of_message(message, text, number=i + 1)
-        thinking = message.thinking or split_thinking(message.content)[0]
-        if not _has(text, thinking) and i in trained:
-            what = f"{OMITS} the thinking of message {i + 1}."
-            problems.append(Fault("thinking_ignored", what, f"Remove it, or {SWITCH} {OR_OTHER}"))
-        elif not _has(text, thinking):
-            notes.append(THINKING)
-        if message.name and message.role != "tool" and not _has(text, message.name):
-            notes.append(NAMES)
-    return problems, notes
-
-
-def _of_message(message: Message, text: str, *, number: int) -> Iterator[Fault]:
-    where = f"of message {number} ({message.role})"
-    for call in message.tool_calls:
-        if not all(_has(text, part) for part in (call.name, *_leaves(call.arguments))):
-            what = f"{OMITS} a call {where}: `{call.name}`."
-            yield Fault("tool_calls_ignored", what, OTHER_MODEL)
-    special = message.tool_calls or message.role == "tool"
-    if special and not _has(text, split_thinking(message.content)[1]):
-        what = f"{OMITS} the content {where}."
-        yield Fault("content_ignored", what, f"Remove the content. {OR_OTHER}")
-
-
-def _leaves(value: object) -> Iterator[str]:
-    """Every text and number in a JSON value, as it would be written."""
-    if isinstance(value, Mapping):
-        for item in value.values():
-            yield from _leaves(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _leaves(item)
-    elif isinstance(value, str):
-        yield value
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield json.dumps(value)
-
-
-def _has(text: str, part: str) -> bool:
-    """Whether a text has a part: as it is, or inside JSON."""
-    part = part.strip()
-    forms = (part, json.dumps(part, ensure_ascii=False)[1:-1], json.dumps(part)[1:-1])
-    return any(form in text for form in forms)
 
 
 ENDS_WITHOUT_ANSWER = Note(

@@ -195,14 +195,8 @@ class SharedBase:
         turns, system = list(messages), self.system(adapter)
         if system and turns[:1] and turns[0].role != "system":
             turns.insert(0, Message("system", system))
-        if tools and not chat_format.tools.takes_tools:
-            raise DataError(
-                "The model's chat template leaves tools out.",
-                remedy="Describe them in the system message, or ask another model.",
-                code="tools_ignored",
-            )
         try:
-            ids = render_prompt(tokenizer, turns, tools, chat_format=chat_format)
+            ids = render_prompt(tokenizer, turns, tools, chat_format=chat_format, whole=True)
         except TEMPLATE_ERRORS as error:
             raise _refused(error) from None
         room = self.loaded.base.context - self.loaded.engine.prefix_length(adapter) - len(ids)
