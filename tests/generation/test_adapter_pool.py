@@ -1,5 +1,7 @@
 """Adapters on demand: few are attached, the least recently used leaves, and no path leads out."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -80,6 +82,21 @@ def test_no_path_of_a_client_leads_out_of_the_folder(shared, root, path):
         pool_of(shared, root).place_below_root(path)
     with pytest.raises(AdapterError, match="--adapters"):
         pool_of(shared, root, root=None).place_below_root("a")
+
+
+def test_the_adapter_of_a_run_goes_by_the_name_of_the_run(shared, root, tmp_path):
+    runs = tmp_path / "runs"
+    shutil.copytree(root / "adapters" / "a", runs / "mine" / "adapter")
+    (runs / "failed").mkdir()
+    pool = pool_of(shared, root, root=runs)
+    assert pool.names == ("mine",)
+    pool.acquire("mine")
+    assert pool.folder("mine") == pool.place_below_root("mine") == runs / "mine" / "adapter"
+    (runs / "out").mkdir()
+    (runs / "out" / "adapter").symlink_to(root / "adapters" / "a")
+    assert pool.names == ("mine",)
+    with pytest.raises(AdapterError, match="not below the folder"):
+        pool.place_below_root("out")
 
 
 def test_a_link_that_leads_out_is_no_adapter(shared, root, tmp_path):

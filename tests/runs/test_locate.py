@@ -52,6 +52,7 @@ def test_a_full_run_is_a_model_of_its_own(tmp_path):
     found = locate(str(run(tmp_path / "one", kind="model")))
     assert found.model == str(tmp_path / "one" / "model")
     assert (found.adapters, found.participants) == ({}, {"one": None})
+    assert (found.run, locate("models/tiny").run) == ("one", None)
 
 
 def test_an_adapter_alone_brings_its_base(tmp_path):

@@ -113,8 +113,16 @@ def test_an_adapter_that_is_let_go_has_no_row_left(server, monkeypatch):
 
 
 def test_more_answers_than_may_wait_are_refused_for_good(guarded):
-    with pytest.raises(openai.BadRequestError, match="asks for 3 at once"):
+    with pytest.raises(openai.BadRequestError, match="asks for 3 answers at once"):
         client_of(guarded, "secret-a").chat.completions.create(messages=ASK, n=3, **LONG)
+
+
+def test_more_answers_than_a_client_may_have_are_refused_for_good(serving):
+    client = client_of(serving(limits={"per_client": 2}))
+    with pytest.raises(openai.BadRequestError, match=r"3 answers at once.* may have 2 here"):
+        client.completions.create(model="base", prompt=["a", "b", "c"], max_tokens=2)
+    found = client.completions.create(model="base", prompt=["a", "b"], max_tokens=2)
+    assert len(found.choices) == 2
 
 
 def test_too_many_requests_are_refused_with_a_time_to_try_again(slow):
@@ -255,6 +263,11 @@ def test_a_port_that_is_taken_is_said_before_anything_is_loaded(server):
     port = int(server.url.rpartition(":")[2])
     with pytest.raises(UsageError, match="cannot be listened at"):
         ts.serve("there is no such model", port=port)
+
+
+def test_a_folder_of_adapters_that_is_missing_is_refused_before_anything_is_loaded(tmp_path):
+    with pytest.raises(UsageError, match="mistyped is no folder of adapters"):
+        ts.serve("there is no such model", adapter_folder=tmp_path / "mistyped", port=0)
 
 
 def test_limits_must_be_above_nothing():

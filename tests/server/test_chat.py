@@ -8,6 +8,8 @@ import json
 import jsonschema
 import openai
 import pytest
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer
 
 from tests.runs.tiny import TEMPLATE, talking_base
 from tests.server.conftest import client_of
@@ -184,12 +186,40 @@ def test_a_completion_continues_a_text_or_tokens(client, server):
     assert decode(tokenizer, ids) == "hello"
 
 
+def test_a_text_begins_as_in_training_and_token_ids_are_as_they_are(serving, tmp_path_factory):
+    folder = talking_base(tmp_path_factory.mktemp("first") / "base")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    first = tokenizer.bos_token, tokenizer.bos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{first[0]} $A", special_tokens=[first]
+    )
+    tokenizer.save_pretrained(folder)
+    client = client_of(serving(base=folder))
+
+    def read(prompt):
+        found = client.completions.create(model="base", prompt=prompt, max_tokens=1)
+        return found.usage.prompt_tokens
+
+    ids = tokenizer.encode("hello", add_special_tokens=False)
+    assert read("hello") == read(first[0] + "hello") == len(ids) + 1
+    assert read(ids) == len(ids)
+
+
 def test_models_are_listed_with_their_base(client):
     found = {model.id: model for model in client.models.list()}
     assert set(found) == {"base", "mine", "a", "b", "soft", "prefix"}
     assert found["base"].parent is None
     assert found["b"].parent == "base"
     assert client.models.retrieve("soft").id == "soft"
+
+
+def test_the_model_of_a_full_run_goes_by_the_name_of_the_run(serving, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "mine-full"
+    talking_base(run / "model")
+    (run / "config.yaml").write_text("model: base\n")
+    server = serving(base=run)
+    assert server.models == ("mine-full",)
+    assert ask(client_of(server), "mine-full", max_tokens=1).model == "mine-full"
 
 
 REFUSED = {

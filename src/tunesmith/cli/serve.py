@@ -43,7 +43,8 @@ def serve(  # noqa: PLR0913  # one parameter for each flag
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Any adapter in it can be asked for by its folder's name, and is loaded then.",
+            help="Any adapter or run in it can be asked for by its folder's name, and is loaded "
+            "then.",
         ),
     ] = None,
     rag: Annotated[

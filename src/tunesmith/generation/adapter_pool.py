@@ -9,15 +9,16 @@ from tunesmith.adapters.folder import CONFIG
 from tunesmith.core.errors import AdapterError
 from tunesmith.generation.shared_base import Adapters
 
+IN_RUN = "adapter"  # the folder of a run's adapter in the run's
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class AdapterPool:
     """Which adapters can be asked for, and those that are attached: at most ``most`` of them.
 
-    ``named`` are folders by name; every adapter in a folder below ``root`` can be asked for too, by
-    its folder's name. ``forget`` hears of an adapter that was taken off the base. All but ``names``
-    belongs to the thread that computes.
+    ``named`` are folders by name; every adapter, and every run's adapter, in a folder below
+    ``root`` can be asked for too, by that folder's name. ``forget`` hears of an adapter that was
+    taken off the base. All but ``names`` belongs to the thread that computes.
     """
 
     def __init__(
@@ -46,31 +47,32 @@ class AdapterPool:
     @property
     def names(self) -> tuple[str, ...]:
         """All that can be asked for."""
-        return (*self._named, *(name for name in self._in_root() if name not in self._named))
+        return (*self._named, *sorted(self._in_root().keys() - self._named.keys()))
 
     @property
     def attached(self) -> tuple[str, ...]:
         """Those that are on the base now, the least recently used first."""
         return tuple(self._uses)
 
-    def _in_root(self) -> list[str]:
-        """Names of the folders below the root that hold an adapter; no link leads out of it."""
+    def _in_root(self) -> dict[str, Path]:
+        """Adapters by the folders below the root that hold them; no link leads out of it."""
         if self.root is None or not self.root.is_dir():
-            return []
-        return sorted(
-            folder.name
-            for folder in self.root.iterdir()
-            if NAME.fullmatch(folder.name)
+            return {}
+        found = {folder.name: adapter_in(folder) for folder in self.root.iterdir()}
+        return {
+            name: folder
+            for name, folder in found.items()
+            if NAME.fullmatch(name)
             and (folder / CONFIG).is_file()
             and folder.resolve().is_relative_to(self.root)
-        )
+        }
 
     def folder(self, name: str) -> Path:
         """An adapter's folder; AdapterError (code `unknown`) where no such name is known."""
         if name in self._named:
             return self._named[name]
-        if self.root is not None and name in self._in_root():
-            return self.root / name
+        if name in (below := self._in_root()):
+            return below[name]
         raise AdapterError(f"There is no adapter {name!r}.", code="unknown")
 
     def add(self, name: str, folder: Path) -> None:
@@ -111,8 +113,9 @@ class AdapterPool:
         with contextlib.suppress(ValueError, OSError):  # no path, or a name that is too long
             wanted = (self.root / path).resolve()
             wanted.is_dir()
-            folder = wanted
-        if folder is None or folder == self.root or not folder.is_relative_to(self.root):
+            if wanted != self.root and wanted.is_relative_to(self.root):
+                folder = adapter_in(wanted).resolve()
+        if folder is None or not folder.is_relative_to(self.root):
             raise AdapterError(
                 "The adapter's path is not below the folder that this server was given.",
                 remedy="Give the name of a folder in it.",
@@ -167,3 +170,10 @@ class AdapterPool:
         del self._uses[name]
         self._adapters.unload(name)
         self._forget(name)
+
+
+def adapter_in(folder: Path) -> Path:
+    """The folder of the adapter that a folder holds: itself, or the one in it where it is a run."""
+    inside = folder / IN_RUN
+    is_run = (inside / CONFIG).is_file() and not (folder / CONFIG).is_file()
+    return inside if is_run else folder

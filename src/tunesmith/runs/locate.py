@@ -26,6 +26,7 @@ class Located:
 
     A participant without an adapter (None) is the base as it is, or the model of a `full` run.
     ``system`` is the system message that the first participant which has one was trained under.
+    ``run`` is the name of the `full` run whose model this is; None where it is no such.
     ``strangers``: adapters that answer over another base than their own; ``others``: those that
     were trained under another system message.
     """
@@ -37,6 +38,7 @@ class Located:
     strangers: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     system: str | None = None
+    run: str | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -87,11 +89,9 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
     asked = list(others)
     if main is not None and (main.adapter is not None or not adapters):
         asked.insert(0, main)
-    if not asked:
-        asked = [None]
     participants: dict[str, str | None] = {}
     paths: dict[str, Path] = {}
-    for found in asked:
+    for found in asked or [None]:
         name = _free_name(BASE if found is None else found.name, participants)
         adapter = None if found is None else found.adapter
         participants[name] = None if adapter is None else name
@@ -111,7 +111,8 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
     ]
     four_bit = bool(known) and known[0].four_bit
     notes = tuple(strangers), tuple(other_systems)
-    return Located(model, paths, participants, four_bit, *notes, system)
+    run = main.name if main is not None and main.whole_run else None
+    return Located(model, paths, participants, four_bit, *notes, system, run)
 
 
 def _is_same_base(one: LocatedTarget, other: LocatedTarget) -> bool:

@@ -145,7 +145,8 @@ def serve(  # noqa: PLR0913  # one keyword for each setting
     """Serve a base and adapters over HTTP to OpenAI's clients; it runs until ``Server.stop``.
 
     ``model`` is a base or a run, which comes with its adapter; ``adapters`` further ones by name.
-    Those in ``adapter_folder`` can be asked for by their folders' names, and are loaded then.
+    Those in ``adapter_folder``, and those of runs in it, can be asked for by their folders' names,
+    and are loaded then.
     ``rag`` is a store of documents: each model answers from it by its name with `+rag` after it.
     ``api_keys`` is a file of lines NAME:SHA256; keys are also read from TUNESMITH_API_KEYS, and any
     ``host`` but this machine's own needs some. ``port`` 0: a free one. Raises UsageError for a port
@@ -162,10 +163,10 @@ def serve(  # noqa: PLR0913  # one keyword for each setting
     keys = read_keys(None if api_keys is None else Path(api_keys).expanduser())
     sock = _listen(host, port, keys)
     try:
+        root = _root(adapter_folder)
         found, folders, notes = _locate(model, adapters)
         shared = _open(found, dtype=dtype, device=device)
-        root = None if adapter_folder is None else Path(adapter_folder)
-        served = _served(shared, folders, root, given, force=force)
+        served = _served(shared, folders, root, given, name=found.run, force=force)
         if rag is not None:
             served.documents = _documents(str(rag))
         below = _http(served, keys, given)
@@ -221,6 +222,19 @@ def _locate(
     return found, folders, known.strangers
 
 
+def _root(adapter_folder: str | Path | None) -> Path | None:
+    """The folder of adapters, which must be one."""
+    if adapter_folder is None:
+        return None
+    root = Path(adapter_folder).expanduser()
+    if not root.is_dir():
+        raise UsageError(
+            f"{root} is no folder of adapters: there is no such folder.",
+            remedy="Give --adapters a folder of runs or of adapters.",
+        )
+    return root
+
+
 def _open(found: "Located", *, dtype: str, device: str) -> "SharedBase":
     from tunesmith.generation.shared_base import SharedBase
 
@@ -244,6 +258,7 @@ def _served(
     root: Path | None,
     limits: ServerLimits,
     *,
+    name: str | None,
     force: bool,
 ) -> "ServedModels":
     from tunesmith.generation.adapter_pool import AdapterPool
@@ -262,12 +277,12 @@ def _served(
     pool = AdapterPool(
         shared.adapters, folders, root=root, most=limits.adapters, forget=memory.forget, force=force
     )
-    for name in list(folders)[: limits.adapters]:  # what does not fit is refused before it serves
-        pool.acquire(name)
-        pool.release(name)
+    for each in list(folders)[: limits.adapters]:  # what does not fit is refused before it serves
+        pool.acquire(each)
+        pool.release(each)
     bounds = Limits(limits.rows, limits.waiting, limits.per_client)
     scheduler = Scheduler(engine, memory, stop_ids=base.stop_ids, limits=bounds)
-    return ServedModels(shared, pool, EngineThread(scheduler))
+    return ServedModels(shared, pool, EngineThread(scheduler), name=name)
 
 
 def _http(served: "ServedModels", keys: "Keys", limits: ServerLimits) -> "uvicorn.Server":

@@ -12,7 +12,7 @@ from tunesmith.core.errors import AdapterError, DataError
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.call_format import CallFormat, study_calls
 from tunesmith.data.rows import Message, Tool
-from tunesmith.data.tokenizer import encode
+from tunesmith.data.tokenizer import begins_texts_with, encode
 from tunesmith.generation.adapter_pool import AdapterPool
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.engine_thread import EngineThread
@@ -37,10 +37,12 @@ class ServedModels:
         pool: AdapterPool,
         thread: EngineThread,
         documents: Documents | None = None,
+        name: str | None = None,
     ) -> None:
+        """``name`` is the base's, where it is called otherwise than what it was loaded by."""
         self.shared, self.pool, self.thread = shared, pool, thread
         self.documents = documents
-        self.name = portable_name(shared.loaded.base.name)
+        self.name = name or portable_name(shared.loaded.base.name)
         self._grammars = JsonGrammars(shared.loaded.base.stop_ids)
         # One at a time: a tokenizer is no safe thing to share.
         self._renderer = ThreadPoolExecutor(1, thread_name_prefix="render")
@@ -120,15 +122,21 @@ class ServedModels:
     async def text_prompts(
         self, prompts: Sequence[str | list[int]], adapter: str | None
     ) -> list[Prompt]:
-        """Texts, or token ids, as they are; no token is added. DataError for what is no token."""
+        """Texts behind the token that texts begin with; token ids as they are.
+
+        Raises DataError for what is no token.
+        """
         tokenizer = self.shared.loaded.tokenizer(adapter)
         self.require_tokens((i for p in prompts if not isinstance(p, str) for i in p), "A prompt")
 
         def render() -> list[Prompt]:
-            return [
-                Prompt(tuple(encode(tokenizer, [p])[0] if isinstance(p, str) else p), adapter)
-                for p in prompts
-            ]
+            first = begins_texts_with(tokenizer)
+
+            def ids_of(text: str) -> list[int]:
+                (ids,) = encode(tokenizer, [text])
+                return ids if first is None or ids[:1] == [first] else [first, *ids]
+
+            return [Prompt(tuple(ids_of(p) if isinstance(p, str) else p), adapter) for p in prompts]
 
         return await self.rendered(render)
 

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from tunesmith.core.errors import TunesmithError
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.thinking import ThinkingText, closing_of
 from tunesmith.data.tokenizer import decode
 from tunesmith.generation.answer_text import Decode
@@ -113,9 +114,13 @@ class Asked:
         self.span.begin(body, limit=limit, count=body.n or 1)
         self.prompt_tokens = sum(len(prompt.ids) for prompt in prompts)
         self.count = len(requests)
-        most = self.service.served.thread.scheduler.limits.waiting
+        limits = self.service.served.thread.scheduler.limits
+        most = min(limits.waiting, limits.per_client or self.count)
         if self.count > most:
-            raise ApiError(f"`n` asks for {self.count:,} at once, and at most {most:,} may be.")
+            raise ApiError(
+                f"The request asks for {pluralize(self.count, 'answer')} at once, and each client "
+                f"may have {most:,} here. Ask in several requests."
+            )
         assert isinstance(self.answers, AnswerStream)
         self.answers.submit(requests)
 
