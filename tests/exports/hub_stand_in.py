@@ -142,6 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
                 found.files[value["path"]] = base64.b64decode(value["content"])
             elif item["key"] == "lfsFile":
                 found.files[value["path"]] = self.hub.uploads[value["oid"]]
+            elif item["key"] == "deletedFile":
+                del found.files[value["path"]]
             elif item["key"] == "header":
                 found.commits.append(value["summary"])
         url = f"{self.hub.address}/{name}/commit/{found.sha}"

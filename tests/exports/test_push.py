@@ -160,11 +160,22 @@ def test_a_folder_with_something_else_is_never_replaced(run, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
-    for replace in (False, True):
-        with pytest.raises(AdapterError, match="exists already"):
-            push(run, out, replace=replace)
-    (out / "mine.txt").unlink()
+    with pytest.raises(AdapterError, match="exists already"):
+        push(run, out)
+    with pytest.raises(StorageError, match=r"no push put there: mine\.txt"):
+        push(run, out, replace=True)
+    (out / "mine.txt").rename(out / "config.json")  # of a model of its own
+    with pytest.raises(StorageError, match=r"no push put there: config\.json"):
+        push(run, out, replace=True)
+    (out / "config.json").unlink()
     push(run, out)
+    (out / ".git").mkdir()
+    (out / "adapter_config.json.bak").write_text("mine")
+    with pytest.raises(StorageError, match=r": \.git, adapter_config\.json\.bak\."):
+        push(run, out, replace=True)
+    assert (out / "report.html").is_file()
+    (out / ".git").rmdir()
+    (out / "adapter_config.json.bak").unlink()
     with pytest.raises(AdapterError, match="--replace"):
         push(run, out)
     push(run, out, replace=True, report=False)
@@ -219,6 +230,8 @@ def test_storage_has_it_complete_or_not_at_all(run, tmp_path, monkeypatch):
     url = "memory://bucket/adapters/one"
     system.pipe("/bucket/adapters/one/other.txt", b"mine")
     with pytest.raises(StorageError, match="files are there already"):
+        push(run, url)
+    with pytest.raises(StorageError, match=r"no push put there: other\.txt"):
         push(run, url, replace=True)
     system.rm("/bucket/adapters/one/other.txt")
     real, left = type(system).put_file, [1]
@@ -240,6 +253,10 @@ def test_storage_has_it_complete_or_not_at_all(run, tmp_path, monkeypatch):
     found = ts.pull_adapter(url, out=tmp_path / "into", progress=False)
     assert found.found.verified == len(NAMES) - 1
     assert recorded_files(tmp_path / "into")
+    push(run, url, replace=True, report=False)
+    assert set(system.ls("/bucket/adapters/one", detail=False)) == {
+        f"/bucket/adapters/one/{name}" for name in NAMES - {"report.html"}
+    }
 
 
 def test_names_are_of_the_hub_of_storage_or_of_folders(tmp_path, monkeypatch):
@@ -294,8 +311,10 @@ def test_the_hub_gets_one_private_commit_and_gives_it_back(run, tmp_path, hub, c
     assert TOKEN not in printed.out + printed.err
     for path in {p for p in tmp_path.rglob("*") if p.is_file()} - before:
         assert TOKEN.encode() not in path.read_bytes(), path
-    push(run, "acme/one")
+    repository.files["theirs.txt"] = b"theirs"
+    push(run, "acme/one", report=False)
     assert len(repository.commits) == 2
+    assert repository.files.keys() == {*NAMES, "theirs.txt"} - {"report.html"}
 
 
 def test_a_public_repository_is_written_to_only_on_purpose(run, hub):

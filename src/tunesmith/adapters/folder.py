@@ -189,6 +189,15 @@ def recorded_files(folder: Path) -> Mapping[str, str] | None:
     return files if isinstance(files, dict) else None
 
 
+def names_in(record: Mapping[str, Any]) -> frozenset[str]:
+    """The files that `tunesmith.json` names, itself and the card included; none without hashes."""
+    if not isinstance(record.get("files"), Mapping):
+        return frozenset()
+    notes = record.get(NOTE_HASHES)
+    named = {*record["files"], *(notes if isinstance(notes, Mapping) else ())}
+    return frozenset(name for name in named if Path(name).name == name) | {FILE, CARD}
+
+
 TENSORS = "adapter_model.safetensors"
 INDEX = f"{TENSORS}.index.json"  # of tensors in several files
 

@@ -5,26 +5,32 @@ Each takes files by name and gives them back. A copy that was cut off is none: w
 """
 
 import contextlib
+import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from huggingface_hub import CommitOperationAdd, HfApi, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
-from tunesmith.adapters.folder import CONFIG, FILE
+from tunesmith.adapters.folder import CONFIG, FILE, names_in, read_own
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, StorageError, TunesmithError
 from tunesmith.core.remote import is_remote, open_storage, reported, sizes_below
 from tunesmith.data.rows import HUB
 from tunesmith.models.names import may_be_on_hub
 
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
 Contents = Mapping[str, Path | bytes]  # each file by its name: where it lies, or what it holds
 LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN to a token"
 CONFIGS = (CONFIG, "config.json")  # of an adapter, of a whole model
+UNFINISHED = f".{FILE}"  # in storage while a push writes there: the files that it leaves or removes
 _SHOWN_REASON = 200
+_SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +85,12 @@ class FolderPlace:
     def push(self, contents: Contents, settings: PushSettings) -> str:
         """Write all of it at once; a folder that holds something else is never replaced."""
         folder = Path(self.name)
-        is_ours = any((folder / name).is_file() for name in (FILE, *CONFIGS))
-        if not (settings.replace and is_ours):
-            _require_new(folder, is_ours=is_ours)
+        there, ours = list(folder.iterdir()) if folder.is_dir() else [], names_in(read_own(folder))
+        others = [path.name for path in there if path.name not in ours or not path.is_file()]
+        if there and settings.replace:
+            _require_ours(self.name, others)
+        else:
+            _require_new(folder, is_ours=bool(there) and not others)
 
         def fill(into: Path) -> None:
             for name, content in contents.items():
@@ -110,6 +119,19 @@ def _require_new(folder: Path, *, is_ours: bool) -> None:
         raise
 
 
+def _require_ours(place: str, others: Collection[str]) -> None:
+    """Raise StorageError that names what an earlier push did not put there."""
+    if not others:
+        return
+    shown, left = sorted(others)[:_SHOWN_NAMES], len(others) - _SHOWN_NAMES
+    more = f" and {left} more" if left > 0 else ""
+    raise StorageError(
+        f"{place} holds what no push put there: {', '.join(shown)}{more}.",
+        remedy="Move it away, or name another place.",
+        code="exists",
+    )
+
+
 def _write(path: Path, content: Path | bytes) -> None:
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -127,11 +149,6 @@ def _some(names: Sequence[str], place: str) -> Sequence[str]:
     return names
 
 
-def _order(name: str) -> int:
-    """A config comes first, so that what was cut off is known for ours; the record comes last."""
-    return -1 if name in CONFIGS else int(name == FILE)
-
-
 @dataclass(frozen=True, slots=True)
 class StoragePlace:
     """Object storage: s3://bucket/name, and what else fsspec knows."""
@@ -143,22 +160,28 @@ class StoragePlace:
         """Copy the files; what makes them an adapter leaves first, and comes last."""
         system, path = open_storage(self.name)
         with reported(self.name, "written"):
-            there = sizes_below(system, path)
-            if there and not (settings.replace and {FILE, *CONFIGS} & there.keys()):
+            there = sizes_below(system, path).keys()
+            if there and not settings.replace:
                 raise StorageError(
                     f"{self.name}: files are there already.",
                     remedy="--replace puts an adapter in place of an earlier one; or name another "
                     "place.",
                     code="exists",
                 )
-            if FILE in there:
-                system.rm_file(f"{path}/{FILE}")
-            for name in sorted(contents, key=_order):
+            ours = _pushed_before(system, path, there)
+            _require_ours(self.name, there - ours)
+            named = {"files": dict.fromkeys(sorted({*contents, *ours} - {UNFINISHED}))}
+            system.pipe_file(f"{path}/{UNFINISHED}", json.dumps(named).encode())
+            gone = there - contents.keys() - {UNFINISHED}
+            for name in sorted(gone | (there & {FILE}), key=lambda name: name != FILE):
+                system.rm_file(f"{path}/{name}")
+            for name in sorted(contents, key=lambda name: (name == FILE, name)):
                 content = contents[name]
                 if isinstance(content, bytes):
                     system.pipe_file(f"{path}/{name}", content)
                 else:
                     system.put_file(str(content), f"{path}/{name}")
+            system.rm_file(f"{path}/{UNFINISHED}")
         return self.name
 
     def names(self) -> Sequence[str]:
@@ -175,6 +198,24 @@ class StoragePlace:
             system.get_file(f"{path}/{name}", str(into / name))
 
 
+def _pushed_before(
+    system: "AbstractFileSystem", path: str, there: Collection[str]
+) -> frozenset[str]:
+    """What an earlier push left there, or one that was cut off."""
+    records = [name for name in (FILE, UNFINISHED) if name in there]
+    texts = [system.cat_file(f"{path}/{name}") for name in records]
+    return frozenset({UNFINISHED}).union(*(names_in(_object_in(text)) for text in texts))
+
+
+def _object_in(text: bytes | str) -> Mapping[str, Any]:
+    """The object of a JSON text; an empty one where it holds none."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
 @dataclass(frozen=True, slots=True)
 class HubPlace:
     """A repository of the Hugging Face hub, which keeps its history; ``revision``: of reading."""
@@ -186,6 +227,7 @@ class HubPlace:
     def push(self, contents: Contents, settings: PushSettings) -> str:
         """One commit; a new repository is private unless it is to be public.
 
+        Files of an earlier push that do not go this time are removed by the same commit.
         Raises StorageError for a repository that everyone sees and must not.
         """
         if get_token() is None:
@@ -203,12 +245,24 @@ class HubPlace:
                     code="public",
                 )
             api.create_repo(self.name, private=not settings.public, exist_ok=True)
+            gone = self._pushed_before(api) - contents.keys()
             operations = [
-                CommitOperationAdd(name, content if isinstance(content, bytes) else str(content))
-                for name, content in contents.items()
+                *(CommitOperationDelete(name) for name in sorted(gone)),
+                *(
+                    CommitOperationAdd(name, each if isinstance(each, bytes) else str(each))
+                    for name, each in contents.items()
+                ),
             ]
             done = api.create_commit(self.name, operations, commit_message=settings.message)
         return str(done.commit_url)
+
+    def _pushed_before(self, api: HfApi) -> frozenset[str]:
+        """Those files in the repository that its `tunesmith.json` names."""
+        there = {each.rfilename for each in api.model_info(self.name).siblings or []}
+        if FILE not in there:
+            return frozenset()
+        record = Path(api.hf_hub_download(self.name, FILE))
+        return names_in(read_own(record.parent)) & there
 
     def names(self) -> Sequence[str]:
         """The files of the revision."""
