@@ -121,6 +121,19 @@ def test_merged_opens_as_the_whole_class_with_the_same_towers(kind, from_files, 
     assert not torch.allclose(theirs(whole(base)), ours(engine, "a"), atol=1e-2)
 
 
+def test_it_is_written_in_the_format_that_only_the_text_part_of_the_config_names(kind, tmp_path):
+    base = whole_folder(tmp_path / "base", kind)
+    whole(base).to(torch.bfloat16).save_pretrained(base)
+    config = json.loads((base / "config.json").read_text())
+    for part in (config, *(value for key, value in config.items() if key.endswith("_config"))):
+        part.pop("dtype", None)
+    text = config["text_config"]
+    for named in ({"dtype": "float16"}, {}):  # without, it is that of the files
+        (base / "config.json").write_text(json.dumps({**config, "text_config": {**text, **named}}))
+        expected = torch.float16 if named else torch.bfloat16
+        assert open_skeleton(str(base))[1].compute_dtype == expected
+
+
 def test_a_folder_with_the_models_own_names_keeps_them(kind, tmp_path):
     base = whole_folder(tmp_path / "base", kind)
     model = whole(base)

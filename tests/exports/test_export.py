@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+import yaml
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -225,6 +226,28 @@ def test_an_adapter_of_a_4_bit_base_is_merged_into_the_original_and_says_so(adap
     assert "Merged into the original base, whose linear layers differ" in notes["original"]
     layer = "model.layers.0.mlp.up_proj.weight"
     assert not torch.equal(weights["trained"][layer], weights["original"][layer])
+
+
+def test_a_4_bit_base_is_that_of_the_runs_number_format(adapters, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(adapters / "qlora", run / "adapter")
+    (run / "config.yaml").write_text(
+        yaml.safe_dump({"model": str(adapters / "base"), "method": {"kind": "qlora"}})
+    )
+    layer = "model.layers.0.mlp.up_proj"
+    for dtype in ("bfloat16", "float16"):  # the weights are float32, and round to other codes
+        (run / "environment.json").write_text(json.dumps({"dtype": dtype}))
+        done = export(tmp_path, "run", "merged", tmp_path / dtype, dtype="float32")
+        assert done.comparison.largest_difference < 2e-5 * done.comparison.largest_logit
+        base = str(adapters / "base")
+        trained = open_base(base, dtype=dtype, device="cpu", four_bit=True).engine
+        store.load(trained, adapters / "qlora", name="a")
+        linear = trained.linears[layer]
+        expected = linear.terms["a"].merged(linear.dense(torch.float32))
+        weight = load_file(done.out / "model.safetensors")[f"{layer}.weight"]
+        torch.testing.assert_close(weight, expected, rtol=1e-6, atol=1e-6)
+    copies = {path.name.rpartition("-")[2] for path in (tmp_path / "home").glob("four_bit/base-*")}
+    assert copies == {"bfloat16", "float16"}
 
 
 def test_dora_goes_to_vllm_merged_or_not_at_all(adapters, tmp_path):

@@ -27,6 +27,7 @@ from tunesmith.models.precision import DtypeChoice, detect_device
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
 from tunesmith.models.text_part import empty_model
+from tunesmith.models.weights import stored_dtype
 
 CPU = torch.device("cpu")
 
@@ -131,8 +132,9 @@ def open_skeleton(model: str, *, progress: Progress = SILENT) -> tuple[Path, Eng
     config = read_config(folder, trust_remote_code=False)
     check_config(config, folder)
     admit(config.get_text_config())
+    named = config.dtype or config.get_text_config().dtype  # some classes name it in one of the two
+    dtype = named if isinstance(named, torch.dtype) else stored_dtype(folder)
     # bitsandbytes' layers cannot be made without weights; plain ones have the same widths
-    dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
     return folder, prepare_(empty_model(config), dtype)
 
 

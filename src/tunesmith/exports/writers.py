@@ -24,11 +24,15 @@ from tunesmith.exports.gguf_model import REMEDY, NumberFormat, write_adapter, wr
 from tunesmith.exports.llama_process import KQuant, write_k_quant
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.catalog import find_entry
+from tunesmith.models.four_bit import quantized
 from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
 from tunesmith.models.names import portable_name
+from tunesmith.models.precision import detect_device, detect_dtype
 from tunesmith.models.supported import is_four_bit
 from tunesmith.models.text_part import is_whole
 from tunesmith.runs.fit import Verified
+from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.history import read_records
 
 # The default formats of GGUF files: of a model, of an adapter.
 MODEL_FORMAT, ADAPTER_FORMAT = "float16", "float32"
@@ -269,12 +273,27 @@ def _origin(job: ExportJob) -> Origin:
 def open_in_fp32(
     job: ExportJob, *, four_bit: bool, device: str = "auto"
 ) -> tuple[LoadedBase, Adapter]:
-    """The base with the adapter in fp32, so that only the export's number format rounds."""
-    name = job.verified.base.name
-    loaded = open_base(
-        name, dtype="float32", device=device, four_bit=four_bit, progress=job.progress
-    )
+    """The base with the adapter in fp32, so that only the export's number format rounds.
+
+    Its 4-bit copy is the one that was trained over, whose codes depend on the run's number format.
+    """
+    name, config = job.verified.base.name, read_config(job.base, trust_remote_code=False)
+    source = name
+    if four_bit and not is_four_bit(config):
+        trained = _trained_dtype(job.adapter)
+        here = detect_device()
+        source = str(quantized(job.base, config, dtype=trained, progress=job.progress, device=here))
+    loaded = open_base(source, dtype="float32", device=device, progress=job.progress)
+    base = dataclasses.replace(loaded.base, name=name, folder=job.base)
+    loaded = dataclasses.replace(loaded, base=base)
     return loaded, attach_folder(loaded, job.adapter, force=True)
+
+
+def _trained_dtype(adapter: Path) -> torch.dtype:
+    """The number format of the run that an adapter lies in; else what a run here would have."""
+    run = RunFolder(adapter.resolve().parent)
+    recorded = read_records(run.path).environment.get("dtype") if run.config.is_file() else None
+    return _dtype(recorded) or detect_dtype("auto", detect_device())[0]
 
 
 def _dtype(name: str | None) -> torch.dtype | None:

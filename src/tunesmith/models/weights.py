@@ -1,7 +1,9 @@
 """A base's weights on disk: read one at a time, and written as a derived base's folder."""
 
 import json
+import math
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -88,6 +90,26 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path}: damaged: {error}.", remedy="Copy it again.") from None
     return shapes
+
+
+_FORMATS = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """The number format of most weights in a base's files, by their headers; float32 for none."""
+    numbers: Counter[str] = Counter()
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  (no mapping)
+                piece = file.get_slice(name)
+                numbers[piece.get_dtype()] += math.prod(piece.get_shape())
+    found = [kind for kind, _ in numbers.most_common() if kind in _FORMATS]
+    return _FORMATS[found[0]] if found else torch.float32
 
 
 _QUANTIZATION = "quantization_config"  # of a config.json, beside the parts of a model
