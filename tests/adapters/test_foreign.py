@@ -10,8 +10,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.adapters.test_store import assert_same_logits, ours, theirs
 from tests.families import tiny_model
+from tests.models.tiny import TEMPLATE, edit_json, tiny_folder, tiny_tokenizer
 from tunesmith.adapters import folder as folder_files
 from tunesmith.adapters import store
+from tunesmith.adapters.loaded_base import attach_folder, open_base
 from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import prepare_
 
@@ -166,3 +168,40 @@ def test_a_folder_that_holds_adapters_by_name_says_which(tmp_path):
         read(tmp_path / "two")
     assert "It holds adapters in other" in refused.value.remedy
     read(tmp_path / "two" / "other")
+
+
+def with_tokenizer(folder, base, template, token=None):
+    """An adapter of PEFT's in ``folder``, beside a tokenizer as trainers save it."""
+    made(folder, AutoModelForCausalLM.from_pretrained(base), target_modules=["q_proj"])
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    if token:
+        tokenizer.add_tokens([token])
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("of_base", [None, TEMPLATE])
+def test_it_is_asked_through_the_chat_template_that_it_brings(of_base, tmp_path):
+    base = tiny_folder(tmp_path / "base")
+    own = "{% for m in messages %}{{ m['content'] + '<|endoftext|>' }}{% endfor %}<|im_end|>"
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = of_base
+    tokenizer.eos_token = "<|endoftext|>"
+    tokenizer.save_pretrained(base)
+    if of_base is None:
+        (base / "chat_template.jinja").unlink()
+    edit_json(base / "config.json", eos_token_id=0)
+    (base / "generation_config.json").unlink()
+    loaded = open_base(str(base), dtype="float32", device="cpu")
+    assert loaded.base.stop_ids == ({0} if of_base is None else {0, 2})
+    folder = with_tokenizer(tmp_path / "adapter", base, own)
+    attach_folder(loaded, folder, name="a", force=True)
+    assert loaded.tokenizer("a").chat_template == own
+    assert loaded.tokenizer(None).chat_template == of_base
+    assert loaded.base.stop_ids == {0, 2}
+    for name, template, token in (("same", of_base, None), ("other", own, "<new>")):
+        other = with_tokenizer(tmp_path / name, base, template, token)
+        attach_folder(loaded, other, name=name, force=True)
+        assert name not in loaded.tokenizers

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 import yaml
+from gguf import GGUFReader
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -13,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.adapters.test_store import randomise
 from tests.runs.tiny import talking_base
 from tunesmith.adapters import store
-from tunesmith.adapters.folder import Origin, read_origin, recorded_files, write_origin
+from tunesmith.adapters.folder import FILE, Origin, read_origin, recorded_files, write_origin
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings
 from tunesmith.core.errors import AdapterError, UsageError
@@ -107,6 +109,44 @@ def test_tokens_of_its_own_go_along(to, with_tokens, tmp_path):
     assert done.comparison.same_answers == 2
     tokenizer = AutoTokenizer.from_pretrained(done.out)
     assert len(tokenizer("<intent>", add_special_tokens=False).input_ids) == 1
+
+
+@pytest.mark.parametrize("to", ["merged", "ollama", "vllm"])
+def test_a_chat_template_of_its_own_goes_along(to, adapters, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_check, "find_python", lambda: None)
+    own = shutil.copytree(adapters / "lora", tmp_path / "own")
+    (own / FILE).unlink()
+    tokenizer = AutoTokenizer.from_pretrained(adapters / "base")
+    template = tokenizer.chat_template = tokenizer.chat_template.replace(
+        "m['role']", "m['role'].upper()"
+    )
+    tokenizer.save_pretrained(own)
+    order = ExportOrder(to, tmp_path / "out", prompts=2)
+    done = export_adapter(find_adapter(str(own)), order, model=str(adapters / "base"))
+    if to == "ollama":
+        fields = GGUFReader(done.out / "model.gguf").fields
+        assert fields["tokenizer.chat_template"].contents() == template
+    else:
+        assert done.comparison.same_template
+        assert done.comparison.same_answers == 2
+        assert AutoTokenizer.from_pretrained(done.out).chat_template == template
+    assert any("Use the chat template in" in note for note in done.notes) == (to == "vllm")
+
+
+def test_a_merged_model_says_under_which_system_message(adapters, tmp_path):
+    own = shutil.copytree(adapters / "lora", tmp_path / "own")
+    origin = replace(read_origin(own), system="Be brief.", template_options={"thinking": True})
+    write_origin(own, origin)
+    tokenizer = AutoTokenizer.from_pretrained(adapters / "base")
+    tokenizer.chat_template += "{% if thinking %}{% endif %}"
+    tokenizer.save_pretrained(own)
+    for to in ("merged", "vllm"):
+        order = ExportOrder(to, tmp_path / to, prompts=0, merged=to == "vllm")
+        done = export_adapter(find_adapter(str(own)), order, model=str(adapters / "base"))
+        assert any(note.endswith("it was trained under: Be brief.") for note in done.notes)
+        card = (done.out / "README.md").read_text()
+        assert "```text\nBe brief.\n```" in card
+        assert '{"thinking": true}' in card
 
 
 def test_a_comparison_sees_another_adapter(adapters, tmp_path):

@@ -12,9 +12,10 @@ from tunesmith.adapters.fit import Identity
 from tunesmith.adapters.folder import template_options_of
 from tunesmith.config.methods import AnyMethod
 from tunesmith.core import ranks
+from tunesmith.core.errors import ModelError
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.core.rank_work import by_each
-from tunesmith.data.chat_text import with_options
+from tunesmith.data.chat_text import same_template, with_options
 from tunesmith.engine import memory
 from tunesmith.engine.device import set_up
 from tunesmith.engine.forward import Engine, prepare_
@@ -22,7 +23,16 @@ from tunesmith.engine.shard import shard_
 from tunesmith.engine.trial import admit
 from tunesmith.methods.adapter import Adapter
 from tunesmith.methods.peft import Difference
-from tunesmith.models.load import Base, config_of, load_base, read_config, read_tokenizer
+from tunesmith.models.gguf import encodes_alike
+from tunesmith.models.load import (
+    Base,
+    config_of,
+    holds_tokenizer,
+    load_base,
+    read_config,
+    read_tokenizer,
+    stop_ids_of,
+)
 from tunesmith.models.precision import DtypeChoice, detect_device
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
@@ -141,7 +151,7 @@ def open_skeleton(model: str, *, progress: Progress = SILENT) -> tuple[Path, Eng
 def attach_folder(
     loaded: LoadedBase, folder: Path, *, name: str = "default", force: bool = False
 ) -> Adapter:
-    """Attach the adapter of a folder; one with tokens of its own brings its tokenizer.
+    """Attach the adapter of a folder; one with tokens or a template of its own brings both.
 
     It is asked through the chat template with the variables that it was trained with.
 
@@ -171,6 +181,24 @@ def attach_over_any(
     adapter = store.load(
         loaded.engine, folder, name=name, settings=settings, differing=differing, base=base
     )
-    if name in loaded.engine.vocabularies:
-        loaded.tokenizers[name] = read_tokenizer(folder, trust_remote_code=False)
+    if (own := own_tokenizer(folder, loaded.base.tokenizer)) is not None:
+        loaded.tokenizers[name] = own
+        loaded.base.adapters_stop_ids |= stop_ids_of(loaded.base.model.config, own)
     return adapter
+
+
+def own_tokenizer(folder: Path, base: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of an adapter with tokens or a chat template of its own; None for the base's.
+
+    Other programs save one with each adapter: of that the template counts where both encode alike.
+    """
+    if store.token_ids(folder):
+        return read_tokenizer(folder, trust_remote_code=False)
+    if not holds_tokenizer(folder):
+        return None
+    try:
+        found = read_tokenizer(folder, trust_remote_code=False)
+    except ModelError:  # it would run code of its own, or is damaged: its rows are the base's
+        return None
+    is_other = bool(found.chat_template) and not same_template(found, base)
+    return found if is_other and encodes_alike(found, base) else None

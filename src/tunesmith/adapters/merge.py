@@ -16,8 +16,10 @@ from tunesmith.adapters.folder import (
     CARD,
     Origin,
     StoredTensors,
+    options_section,
     read_config,
     record_files,
+    system_section,
     write_origin,
 )
 from tunesmith.adapters.products import RelativeError
@@ -165,10 +167,7 @@ def save_changed(
         )
         if tokenizer is not None:
             tokenizer.save_pretrained(into)
-        text = f"{origin.published} with an adapter merged into it by Tunesmith {__version__}."
-        text += f" {_sentence(four_bit, gap)}"
-        card = card_text(text, base=origin.published, library="transformers", relation="finetune")
-        (into / CARD).write_text(card, encoding="utf-8")
+        (into / CARD).write_text(_card(origin, four_bit, gap), encoding="utf-8")
         far = None if gap is None else gap.overall
         merged = {"into": target.into, "four_bit": four_bit, "difference": far}
         write_origin(into, origin, merged=merged)
@@ -197,6 +196,17 @@ def _bytes(engine: Engine, dtype: torch.dtype) -> int:
     numbers += sum(stack.weight.numel() for stack in engine.experts.values())
     numbers += engine.embedding.weight.numel() * (1 if engine.tied else 2)
     return numbers * dtype.itemsize
+
+
+def _card(origin: Origin, four_bit: bool, gap: RelativeError | None) -> str:
+    """What the model is, and how it was trained to be asked."""
+    text = f"{origin.published} with an adapter merged into it by Tunesmith {__version__}."
+    text += f" {_sentence(four_bit, gap)}"
+    if origin.system:
+        text += f"\n\n{system_section(origin.system)}"
+    if origin.template_options:
+        text += f"\n\n{options_section(origin.template_options)}"
+    return card_text(text, base=origin.published, library="transformers", relation="finetune")
 
 
 def _sentence(four_bit: bool, gap: RelativeError | None) -> str:

@@ -167,6 +167,7 @@ def marked_text(tokenizer: Tokenizer, given: Given) -> tuple[str, list[tuple[int
 AnyTokenizer = TypeVar("AnyTokenizer", bound=Tokenizer)
 _OWN = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
 _TAG = re.compile(r"{%.*?%}|{{.*?}}", re.DOTALL)
+_HEAD_END = "{#- -#}"  # of what ``with_options`` writes
 _WORD = re.compile(r"\b[A-Za-z_]\w*\b")
 
 
@@ -180,17 +181,34 @@ def with_options(tokenizer: AnyTokenizer, options: Mapping[str, object]) -> AnyT
     if not options:
         return tokenizer
     template_of(tokenizer)
-    given = tokenizer.chat_template
-    templates = given if isinstance(given, dict) else {"": str(given)}
+    given, templates = tokenizer.chat_template, _templates(tokenizer)
     _require_read(options, templates.values())
     head = "".join(
         f"{{%- if {name} is not defined %}}{{%- set {name} = {_literal(value)} %}}{{%- endif %}}"
         for name, value in options.items()
     )
-    changed = {name: f"{head}{{#- -#}}{text}" for name, text in templates.items()}
+    changed = {
+        name: text if text.startswith(head) else f"{head}{_HEAD_END}{text}"
+        for name, text in templates.items()
+    }
     found = copy.copy(tokenizer)  # the vocabulary is shared
     found.chat_template = changed if isinstance(given, dict) else changed[""]
     return found
+
+
+def same_template(a: Tokenizer, b: Tokenizer) -> bool:
+    """Whether two chat templates are the same, whatever variables ``with_options`` set in them."""
+    bare = [
+        {name: text.rpartition(_HEAD_END)[2] for name, text in _templates(each).items()}
+        for each in (a, b)
+    ]
+    return bare[0] == bare[1]
+
+
+def _templates(tokenizer: Tokenizer) -> Mapping[str, str]:
+    """The chat templates by name; one alone has none."""
+    given = tokenizer.chat_template
+    return given if isinstance(given, dict) else {"": str(given)}
 
 
 def _literal(value: object) -> str:

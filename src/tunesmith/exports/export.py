@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from tunesmith.adapters import fit
-from tunesmith.adapters.folder import system_of, template_options_of
+from tunesmith.adapters.folder import system_of
 from tunesmith.adapters.merge import Into
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, UsageError
@@ -31,6 +31,7 @@ from tunesmith.exports.writers import (
     ExportJob,
     Quantization,
     open_in_fp32,
+    own_tokenizer_of,
     write_gguf,
     write_merged,
     write_ollama,
@@ -92,9 +93,8 @@ def _in_llama(
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=out.parent) as folder:
         model = out / MODEL_FILE
         if not model.is_file():
-            options = template_options_of(job.adapter)
-            path = Path(folder, MODEL_FILE)
-            model = write_model(job.base, path, options=options, progress=job.progress).path
+            path, own = Path(folder, MODEL_FILE), own_tokenizer_of(job)
+            model = write_model(job.base, path, tokenizer=own, progress=job.progress).path
         return compare(here, Artefact(model, out / ADAPTER_FILE), talks)
 
 

@@ -20,14 +20,13 @@ from gguf import (
 )
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from tunesmith.adapters.folder import StoredTensors
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, ModelError
 from tunesmith.core.progress import SILENT, Progress
-from tunesmith.data.chat_text import with_options
 from tunesmith.exports.adapter_folder import require_plain_lora
 from tunesmith.exports.gguf_families import (
     GgufFamily,
@@ -80,12 +79,12 @@ def write_model(
     path: Path,
     *,
     number_format: NumberFormat = "f16",
-    options: Mapping[str, object] = {},
+    tokenizer: PreTrainedTokenizerBase | None = None,
     progress: Progress = SILENT,
 ) -> GgufFile:
     """Write the base in ``folder`` (config, tokenizer, safetensors) as ``path``; whole or absent.
 
-    ``options`` are variables of the chat template, which the file's template sets.
+    ``tokenizer`` has its vocabulary and another chat template; None: the folder's own.
 
     Weights are read, converted and written one after the other, one in memory at a time. Raises
     ModelError with the reason for what GGUF cannot hold or llama.cpp would compute differently;
@@ -94,7 +93,7 @@ def write_model(
     whole = read_config(folder, trust_remote_code=False)
     config = config_alone(whole)
     family = family_of(config, folder)
-    tokenizer = with_options(read_tokenizer(folder, trust_remote_code=False), options)
+    tokenizer = tokenizer or read_tokenizer(folder, trust_remote_code=False)
     parts = _parts(folder, whole, family, number_format)
     rows = next(part.shape[0] for part in parts if part.name == "token_embd.weight")
     size = sum(part.bytes for part in parts) / 1e6

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
@@ -80,13 +81,13 @@ def write_k_quant(
     kind: KQuant,
     *,
     python: Path | None = None,
-    options: Mapping[str, object] = {},
+    tokenizer: PreTrainedTokenizerBase | None = None,
     progress: Progress = SILENT,
 ) -> GgufFile:
     """Write the base in ``folder`` as a GGUF file in a k-quant, by way of a 16-bit one beside it.
 
     llama.cpp chooses the format of each tensor: important layers, and rows that its blocks do not
-    divide, get finer ones. ``options`` are those of ``write_model``. Raises TunesmithError where
+    divide, get finer ones. ``tokenizer`` is that of ``write_model``. Raises TunesmithError where
     llama.cpp is missing, and what ``write_model`` raises. The 16-bit file is always removed.
     """
     found = require_python(python)
@@ -105,7 +106,7 @@ def write_k_quant(
             raise RunError(f"{folder}: llama.cpp's quantizer rejects it.", code="llama_cpp")
 
     try:
-        write_model(folder, stage, number_format="bf16", options=options, progress=progress)
+        write_model(folder, stage, number_format="bf16", tokenizer=tokenizer, progress=progress)
         progress.phase(f"Quantizing to {TYPES[kind]} with llama.cpp.")
         files.publish_file(path, fill, remedy=REMEDY)
     finally:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shlex
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tunesmith.adapters import merge, store
 from tunesmith.adapters.folder import Origin, read_origin, system_of, template_options_of
-from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base
+from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base, own_tokenizer
 from tunesmith.adapters.merge import Into, MergedModel, Target
 from tunesmith.core import files
 from tunesmith.core.numbers import pluralize
@@ -49,6 +50,7 @@ TEXT_ALONE = (
     "The model's file holds the language model alone: what reads images or sound is not in it."
 )
 WITH_OPTIONS = "Set the chat template's variables that it was trained with: {options}"
+OWN_TEMPLATE = "Use the chat template in {folder}: the base has another, or none."
 MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
 Quantization = Literal["q8_0"] | KQuant
 
@@ -123,8 +125,7 @@ def write_vllm(job: ExportJob) -> ExportedFolder:
         )
     if system := system_of(job.adapter):
         notes.append(UNDER_SYSTEM.format(system=system))
-    if options := template_options_of(job.adapter):
-        notes.append(WITH_OPTIONS.format(options=json.dumps(dict(options), ensure_ascii=False)))
+    notes += _template_notes(job)
     command = f"vllm serve {base} --enable-lora --max-lora-rank {rank}"
     line = f"{command} --lora-modules {shlex.quote(job.out.name)}={out}"
     return ExportedFolder("peft", False, tuple(notes), (line,))
@@ -141,8 +142,10 @@ def write_merged(job: ExportJob) -> ExportedFolder:
     """A model's folder, with tokenizer, chat template and generation config."""
     merged = _merge(job, job.out, job.dtype)
     line = f"tunesmith chat {shlex.quote(str(job.out))}"
-    notes = (merged.sentence(),) if merged.four_bit else ()
-    return ExportedFolder("transformers", True, notes, next=(line,))
+    notes = [merged.sentence()] if merged.four_bit else []
+    if system := system_of(job.adapter):
+        notes.append(UNDER_SYSTEM.format(system=system))
+    return ExportedFolder("transformers", True, tuple(notes), next=(line,))
 
 
 def write_gguf(job: ExportJob) -> ExportedFolder:
@@ -160,8 +163,7 @@ def write_gguf(job: ExportJob) -> ExportedFolder:
     notes = [] if is_gguf else [BASE_GGUF.format(base=base)]
     if job.four_bit:
         notes += [OVER_FOUR_BIT, WITH_MERGED]
-    if options := template_options_of(job.adapter):
-        notes.append(WITH_OPTIONS.format(options=json.dumps(dict(options), ensure_ascii=False)))
+    notes += _template_notes(job)
     return ExportedFolder("llama.cpp", False, tuple(notes), (line,))
 
 
@@ -172,7 +174,7 @@ def write_ollama(job: ExportJob) -> ExportedFolder:
         _gguf(job, into)
         if not job.merged:
             _write_model(job, job.base, into)
-        tokenizer = _tokenizer(job)
+        tokenizer = own_tokenizer_of(job) or read_tokenizer(job.base, trust_remote_code=False)
         config = read_config(job.base, trust_remote_code=False)
         ollama.write_modelfile(
             into,
@@ -192,17 +194,28 @@ def write_ollama(job: ExportJob) -> ExportedFolder:
     return ExportedFolder("llama.cpp", job.merged, tuple(notes), (line, f"ollama run {name}"))
 
 
+def _template_notes(job: ExportJob) -> Iterator[str]:
+    """What the base's chat template lacks that the adapter was trained with."""
+    if own_tokenizer(job.adapter, read_tokenizer(job.base, trust_remote_code=False)) is not None:
+        yield OWN_TEMPLATE.format(folder=job.adapter)
+    if options := template_options_of(job.adapter):
+        yield WITH_OPTIONS.format(options=json.dumps(dict(options), ensure_ascii=False))
+
+
 def _text_alone(job: ExportJob) -> tuple[str, ...]:
     """That a GGUF of a whole class lacks what reads images or sound."""
     whole = is_whole(read_config(job.base, trust_remote_code=False))
     return (TEXT_ALONE,) if whole else ()
 
 
-def _tokenizer(job: ExportJob) -> PreTrainedTokenizerBase:
-    """What the adapter's rows were rendered with: its template's variables, its own tokens."""
-    own = job.adapter if store.token_ids(job.adapter) else job.base
-    tokenizer = read_tokenizer(own, trust_remote_code=False)
-    return with_options(tokenizer, template_options_of(job.adapter))
+def own_tokenizer_of(job: ExportJob) -> PreTrainedTokenizerBase | None:
+    """What the adapter's rows were rendered with; None where it is what the base's folder holds.
+
+    Tokens or a chat template of its own, and the variables that are set in its template.
+    """
+    base = read_tokenizer(job.base, trust_remote_code=False)
+    own, options = own_tokenizer(job.adapter, base), template_options_of(job.adapter)
+    return with_options(own or base, options) if own or options else None
 
 
 def _gguf(job: ExportJob, into: Path) -> None:
@@ -220,24 +233,22 @@ def _gguf(job: ExportJob, into: Path) -> None:
 def _write_model(job: ExportJob, folder: Path, into: Path) -> None:
     path = into / MODEL_FILE
     # a merged model's own template sets them
-    options = template_options_of(job.adapter) if folder == job.base else {}
+    own = own_tokenizer_of(job) if folder == job.base else None
     if job.quantize is None or job.quantize == "q8_0":
         number_format = job.quantize or FORMATS[job.dtype or MODEL_FORMAT]
         done = write_model(
-            folder, path, number_format=number_format, options=options, progress=job.progress
+            folder, path, number_format=number_format, tokenizer=own, progress=job.progress
         )
         if done.coarser:
             count, some = pluralize(len(done.coarser), "tensor"), ", ".join(done.coarser[:SHOWN])
             what = f"{count} of {path.name} in float16, as 32 does not divide the rows: {some}"
             job.progress.notice("coarser", what)
     else:
-        write_k_quant(folder, path, job.quantize, options=options, progress=job.progress)
+        write_k_quant(folder, path, job.quantize, tokenizer=own, progress=job.progress)
 
 
 def _merge(job: ExportJob, out: Path, dtype: str | None) -> MergedModel:
     """The merged model in ``out``: from the files alone, or over a loaded 4-bit base."""
-    changed = store.token_ids(job.adapter) or template_options_of(job.adapter)
-    tokenizer = _tokenizer(job) if changed else None
     number_format = _dtype(dtype) or job.verified.skeleton.compute_dtype
     target = Target(
         out,
@@ -245,7 +256,7 @@ def _merge(job: ExportJob, out: Path, dtype: str | None) -> MergedModel:
         number_format,
         source=job.base,
         origin=_origin(job),
-        tokenizer=tokenizer,
+        tokenizer=own_tokenizer_of(job),
     )
     job.progress.phase("Merging the adapter into its base, a tensor at a time.")
     if job.four_bit:

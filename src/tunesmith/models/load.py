@@ -44,6 +44,7 @@ class Base:
     dtype: torch.dtype
     device: torch.device
     notes: tuple[str, ...]
+    adapters_stop_ids: frozenset[int] = frozenset()  # of chat templates that adapters bring
 
     @property
     def context(self) -> int:
@@ -54,7 +55,8 @@ class Base:
     def stop_ids(self) -> frozenset[int]:
         """Tokens that end an answer: of the generation config, config, tokenizer and template."""
         generation = getattr(self.model, "generation_config", None)
-        return stop_ids_of(self.model.config, self.tokenizer, generation)
+        own = stop_ids_of(self.model.config, self.tokenizer, generation)
+        return own | self.adapters_stop_ids
 
 
 def load_base(
@@ -137,10 +139,15 @@ def read_config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
         raise ModelError(f"{folder}/config.json: cannot be used: {error}") from error
 
 
+def holds_tokenizer(folder: Path) -> bool:
+    """Whether the files of a tokenizer are in a folder."""
+    return any((folder / name).is_file() for name in _TOKENIZER_FILES)
+
+
 def read_tokenizer(folder: Path, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     """The tokenizer of a base's folder; ModelError where it is missing or damaged."""
     # Without its files transformers makes an empty tokenizer instead of an error.
-    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+    if not holds_tokenizer(folder):
         raise ModelError(
             f"{folder}: holds no tokenizer ({', '.join(_TOKENIZER_FILES)}).",
             remedy="Copy the tokenizer files of the model it was made from into it.",

@@ -13,6 +13,7 @@ from tunesmith.config.load import merged, run_config
 from tunesmith.config.methods import first_kind
 from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError
 from tunesmith.core.progress import SILENT, Progress
+from tunesmith.data.chat_text import with_options
 from tunesmith.evaluation.answering import fingerprint
 from tunesmith.evaluation.assessment import Evaluation
 from tunesmith.evaluation.evaluator import Evaluator, require_evaluable
@@ -131,6 +132,8 @@ def evaluated(subject: Subject, target: str, progress: Progress) -> Evaluation |
     adapter = None
     if subject.is_adapter and subject.trained is not None:
         adapter = attach_over_any(loaded, subject.trained, name=NAME)
+        if own := loaded.tokenizers.get(NAME):
+            loaded.tokenizers[NAME] = with_options(own, config.data.template_options)
     if subject.trained is not None:
         warn_other_base(subject.trained, loaded, progress)
     progress.phase("reading the data")
