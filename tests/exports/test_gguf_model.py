@@ -116,6 +116,16 @@ def test_a_sharded_folder_is_the_same_file(tmp_path):
     assert whole.startswith(b"GGUF")
 
 
+def test_rotary_frequencies_that_old_files_hold_are_left_out(tmp_path):
+    folder = base("llama", tmp_path / "base")
+    plain_file = write_model(folder, tmp_path / "m.gguf").path.read_bytes()
+    weights = load_file(folder / "model.safetensors")
+    for layer in range(2):
+        weights[f"model.layers.{layer}.self_attn.rotary_emb.inv_freq"] = torch.ones(16)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert write_model(folder, tmp_path / "m.gguf").path.read_bytes() == plain_file
+
+
 def test_special_tokens_unused_rows_and_stops_are_told(tmp_path):
     folder = tiny_folder(tmp_path / "base", vocab_size=280)
     edit_json(folder / "generation_config.json", eos_token_id=[2, 0])

@@ -27,9 +27,12 @@ XIELU = ("alpha_p", "alpha_n", "beta", "eps")
 ACTIVATION = ".mlp.act_fn."
 
 
+FREQUENCIES = ".rotary_emb.inv_freq"  # in old files of llama: they follow from its settings
+
+
 def is_setting(name: str) -> bool:
-    """Whether a tensor of the base becomes a setting of the file."""
-    return ACTIVATION in name
+    """Whether the file says in its settings what a tensor of the base holds."""
+    return ACTIVATION in name or name.endswith(FREQUENCIES)
 
 
 def write_settings(
