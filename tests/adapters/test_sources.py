@@ -110,6 +110,10 @@ def test_adapters_of_other_bases_are_refused_by_hash_by_name_and_by_width(tmp_pa
         with pytest.raises(AdapterError, match=r"'tiny' \(0123\).*'tiny' \(4567\)") as e:
             require_alike(sources(folders), trust_bases=trusted)
         assert "--force" not in e.value.remedy
+    for folder, template in ((first, "a"), (second, "b")):
+        parts = {"weights": "89ab", "tokenizer": template, "config": "cd"}
+        write_origin(folder, dataclasses.replace(origin, sha256=template, parts=parts))
+    require_alike(sources(folders))  # what is added up are weights
 
 
 def test_every_pair_is_compared(tmp_path):

@@ -99,8 +99,9 @@ def read(folder: Path, *, trusted: bool = False) -> AdapterSource:
 def require_alike(sources: Sequence[AdapterSource], *, trust_bases: bool = False) -> None:
     """Raise AdapterError for adapters of different bases; it lists all faults.
 
-    Bases are compared by the hash that Tunesmith wrote, else by their name in the config. With
-    ``trust_bases`` the widths of the layers decide where only the names differ.
+    Bases are compared by the hash that Tunesmith wrote of all files or of the weights, else by
+    their name in the config. With ``trust_bases`` the widths of the layers decide where only the
+    names differ.
     """
     pairs = itertools.combinations(sources, 2)
     differing = [(pair, _differing(*pair, trust_bases)) for pair in pairs]
@@ -119,7 +120,8 @@ def require_alike(sources: Sequence[AdapterSource], *, trust_bases: bool = False
 def _differing(first: AdapterSource, other: AdapterSource, trust_bases: bool) -> list[str]:
     a, b = first.origin, other.origin
     if a is not None and b is not None:
-        same = a.sha256 == b.sha256
+        weights = [each.parts.get("weights") for each in (a, b)]
+        same = a.sha256 == b.sha256 or (weights[0] is not None and weights[0] == weights[1])
         names = (f"{a.base!r} ({a.sha256[:8]})", f"{b.base!r} ({b.sha256[:8]})")
     else:
         same, names = trust_bases or first.base == other.base, (repr(first.base), repr(other.base))
