@@ -18,6 +18,9 @@ REPOSITORY = (
     "tokenizer.model",
     "chat_template.jinja",
     "merges.txt",
+    "README.md",
+    "LICENSE.txt",
+    "NOTICE",
 )
 DANGEROUS = ("pytorch_model.bin", "modeling_own.py", "original/x.pth", "optimizer.pt", "x.pkl")
 

