@@ -7,7 +7,7 @@ import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 import tunesmith as ts
 from tests.adapters.test_store import assert_same_logits, ours, randomise, theirs
@@ -93,6 +93,44 @@ def test_we_give_the_same_logits_with_an_adapter_that_peft_made_over_the_whole_c
     model.save_pretrained(tmp_path)
     store.load(engine, tmp_path, name="b")
     assert_same_logits(ours(engine, "b"), expected)
+
+
+def test_so_is_one_that_was_made_over_the_language_model_alone(kind, tmp_path):
+    if kind != "qwen3_5":
+        pytest.skip("transformers opens the whole class there")
+    base = whole_folder(tmp_path / "base", kind)
+    alone = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    config = peft.LoraConfig(
+        r=4,
+        lora_alpha=6,
+        target_modules=r"model\.layers\..*\.(q_proj|down_proj)",
+        rank_pattern={r"^model\.layers\.1\..*q_proj": 2},
+        alpha_pattern={"model.layers.0.mlp.down_proj": 11},
+        init_lora_weights=False,
+        task_type="CAUSAL_LM",
+    )
+    model = peft.get_peft_model(alone, config)
+    expected = theirs(model)
+    model.save_pretrained(tmp_path / "adapter")
+    loaded = open_base(str(base), dtype="float32", device="cpu")
+    attach_folder(loaded, tmp_path / "adapter", name="b", force=True)
+    assert_same_logits(ours(loaded.engine, "b"), expected)
+    found = ts.verify(tmp_path / "adapter", model=str(base), force=True, progress=False)
+    assert found.is_good
+    for to in ("merged", "peft"):
+        made = ts.export(
+            tmp_path / "adapter",
+            to=to,
+            out=tmp_path / to,
+            model=str(base),
+            force=True,
+            prompts=1,
+            progress=False,
+        )
+        assert made.found.comparison.largest_difference < 1e-3
+    assert_same_logits(theirs(whole(tmp_path / "merged")), expected)
+    over = peft.PeftModel.from_pretrained(whole(base), tmp_path / "peft")
+    assert_same_logits(theirs(over), expected)
 
 
 def test_an_adapter_of_a_tower_is_refused_by_name(kind, tmp_path):

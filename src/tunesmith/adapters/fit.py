@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from tunesmith.adapters.class_names import as_in_class
 from tunesmith.adapters.folder import (
     FILE,
     Origin,
@@ -96,7 +97,8 @@ def mismatches(folder: Path, engine: Engine, base: Identity | None = None) -> li
     except AdapterError as error:
         message = error.message.removeprefix(f"{folder}: ")
         return [*files, Mismatch("format", message.rstrip("."), error.remedy)]
-    return [*files, *of_base(folder, config, base), *of_tensors(folder, engine, tensors)]
+    _, named = as_in_class(engine, config, tensors)
+    return [*files, *of_base(folder, config, base), *of_tensors(folder, engine, named)]
 
 
 def of_files(folder: Path, *, trusted: bool = False, fresh: bool = False) -> Sequence[Mismatch]:

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tunesmith import __version__
 from tunesmith.adapters.card import card_text
+from tunesmith.adapters.class_names import as_in_class
 from tunesmith.adapters.folder import (
     CARD,
     Origin,
@@ -124,8 +125,8 @@ def save_stored(skeleton: Engine, folder: Path, target: Target) -> MergedModel:
     ``skeleton`` is the base without weights (on the meta device): they are read from the target's
     source, merged and written one after the other. Only for a base that is not 4-bit.
     """
-    config = read_config(folder)
-    changes = table.merge_stored(skeleton, config, StoredTensors(folder), folder)
+    config, tensors = as_in_class(skeleton, read_config(folder), StoredTensors(folder))
+    changes = table.merge_stored(skeleton, config, tensors, folder)
     ids = token_rows.ids_of(config)
     width = max(len(skeleton.embedding.weight), *(i + 1 for i in ids)) if ids else None
     return save_changed(skeleton, changes, target, width=width)

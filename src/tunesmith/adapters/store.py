@@ -12,6 +12,7 @@ from torch import Tensor
 from tunesmith import __version__
 from tunesmith.adapters import fit
 from tunesmith.adapters.card import card_text
+from tunesmith.adapters.class_names import as_in_class
 from tunesmith.adapters.fit import Identity
 from tunesmith.adapters.folder import (
     CARD,
@@ -121,8 +122,8 @@ def load(
     adapter differs from what the settings ask for, with these differences and ``differing``.
     """
     fit.require(folder, fit.of_files(folder, trusted=base is not None and base.trusted))
-    config = read_config(folder)
-    tensors = dict(StoredTensors(folder))
+    config, stored = as_in_class(engine, read_config(folder), StoredTensors(folder))
+    tensors = dict(stored)
     form = table.reader_of(config, folder)
     found = form.from_peft(config, tensors)
     unfit = [*fit.of_base(folder, config, base), *fit.of_tensors(folder, engine, tensors)]

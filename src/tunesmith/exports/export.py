@@ -3,13 +3,14 @@
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from tunesmith.adapters import fit
+from tunesmith.adapters.class_names import folder_in_class
 from tunesmith.adapters.folder import system_of
 from tunesmith.adapters.merge import Into
 from tunesmith.core import files
@@ -239,16 +240,21 @@ def export_adapter(
     files.require_new(order.out)
     verified = verify_adapter(found, model, force=force, progress=progress)
     fit.require(verified.adapter, verified.mismatches)
-    job = ExportJob(
-        verified,
-        order.out,
-        order.dtype,
-        order.merged,
-        found.four_bit,
-        progress,
-        quantize=order.quantize,
-        into=order.into,
-    )
+    with folder_in_class(verified.skeleton, verified.adapter) as folder:
+        job = ExportJob(
+            replace(verified, adapter=folder),
+            order.out,
+            order.dtype,
+            order.merged,
+            found.four_bit,
+            progress,
+            quantize=order.quantize,
+            into=order.into,
+        )
+        return _exported(job, order)
+
+
+def _exported(job: ExportJob, order: ExportOrder) -> Exported:
     if order.into == "original" and not job.four_bit:
         raise UsageError(
             "The adapter was not trained over a 4-bit base: there is no other one to merge into.",

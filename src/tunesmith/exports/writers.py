@@ -50,7 +50,7 @@ TEXT_ALONE = (
     "The model's file holds the language model alone: what reads images or sound is not in it."
 )
 WITH_OPTIONS = "Set the chat template's variables that it was trained with: {options}"
-OWN_TEMPLATE = "Use the chat template in {folder}: the base has another, or none."
+OWN_TEMPLATE = "Use the chat template in the adapter's folder: the base has another, or none."
 MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
 Quantization = Literal["q8_0"] | KQuant
 
@@ -197,7 +197,7 @@ def write_ollama(job: ExportJob) -> ExportedFolder:
 def _template_notes(job: ExportJob) -> Iterator[str]:
     """What the base's chat template lacks that the adapter was trained with."""
     if own_tokenizer(job.adapter, read_tokenizer(job.base, trust_remote_code=False)) is not None:
-        yield OWN_TEMPLATE.format(folder=job.adapter)
+        yield OWN_TEMPLATE
     if options := template_options_of(job.adapter):
         yield WITH_OPTIONS.format(options=json.dumps(dict(options), ensure_ascii=False))
 
@@ -304,7 +304,8 @@ def _trained_dtype(adapter: Path) -> torch.dtype:
     """The number format of the run that an adapter lies in; else what a run here would have."""
     run = RunFolder(adapter.resolve().parent)
     recorded = read_records(run.path).environment.get("dtype") if run.config.is_file() else None
-    return _dtype(recorded) or detect_dtype("auto", detect_device())[0]
+    here, _ = detect_dtype("auto", detect_device())
+    return _dtype(recorded) or here
 
 
 def _dtype(name: str | None) -> torch.dtype | None:
