@@ -28,8 +28,9 @@ from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base
 from tunesmith.config.run import RunConfig
 from tunesmith.data.dataset import Dataset
+from tunesmith.data.thinking import text_of
 from tunesmith.evaluation.answering import AnswerCache, answer_arms
-from tunesmith.evaluation.answers import questions_of, text_of, with_answer_length
+from tunesmith.evaluation.answers import questions_of, with_answer_length
 from tunesmith.evaluation.arms import arm_of
 from tunesmith.evaluation.intervals import mean_interval, paired_difference
 from tunesmith.generation.sampling import Sampling

@@ -132,3 +132,16 @@ def test_each_voice_has_its_adapter_and_a_history_of_its_own(loaded, monkeypatch
     tuned, base = (loaded.base.tokenizer.decode(session.prompts[1]) for session in made)
     assert "assistant\nh<|im_end|>" in tuned
     assert "assistant\ne<|im_end|>" in base
+
+
+def test_thinking_is_heard_and_not_remembered(loaded, monkeypatch):
+    chat = begin(loaded)
+    participant = chat.participants[0]
+    tokenizer = loaded.base.tokenizer
+    ids = tokenizer("<think>\nhm\n</think>\n\nfine", add_special_tokens=False)["input_ids"]
+    monkeypatch.setattr(participant._session, "stream", lambda *_, **__: iter(ids))
+    told = []
+    reply = participant.reply("hello", on_text=told.append)
+    assert reply.text == "fine"
+    assert "".join(told) == "hm\n\nfine"
+    assert participant._messages[-1] == Message("assistant", "fine")

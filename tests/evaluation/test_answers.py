@@ -8,7 +8,8 @@ import pytest
 from tests.data.families import FAMILIES
 from tunesmith.data.rows import Conversation, Message, ToolCall
 from tunesmith.data.template import Rendering, render
-from tunesmith.evaluation.answers import Question, questions_of, score, text_of
+from tunesmith.data.thinking import text_of
+from tunesmith.evaluation.answers import Question, questions_of, score
 from tunesmith.evaluation.arms import arm_of
 
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}

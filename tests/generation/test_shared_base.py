@@ -2,6 +2,8 @@
 
 import functools
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -165,3 +167,12 @@ def test_another_base_is_refused_and_only_its_name_can_be_overridden(base, folde
             base.adapters.load(by_hash, force=force)
     right = hash_folder(folders / "base")[COMBINED]
     assert base.adapters.load(named(folders, tmp_path, "same", sha256=right)) == "same"
+
+
+def test_an_answer_is_what_is_said_after_the_thinking(base, monkeypatch):
+    text = "<think>\n\n</think>\n\nParis\nor so"
+    ids = base.loaded.base.tokenizer(text, add_special_tokens=False)["input_ids"]
+    made = [SimpleNamespace(row=0, ids=ids)]
+    monkeypatch.setattr("tunesmith.generation.shared_base.generate", lambda *_, **__: made)
+    assert base.generate(["q"]) == ["Paris\nor so"]
+    assert base.generate(["q"], sampling=replace(SHORT, stop=("\n",))) == ["Paris"]

@@ -66,7 +66,7 @@ class Model:
         stop: str | Sequence[str] = (),
         seed: int = 0,
     ) -> list[str]:
-        """The answer to each prompt, all in one batch; a single text is one prompt.
+        """What the answer to each prompt says, all in one batch; a single text is one prompt.
 
         A prompt is a text, or messages with ``role`` and ``content``. ``adapter``: one name for
         all, or one for each (None: the base); unless given, the adapter of the run that was

@@ -11,8 +11,9 @@ from tunesmith.data.chat_format import inserted_system_prompt, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
+from tunesmith.data.thinking import APART, END_TOKENS, ThinkingText, closing_of
 from tunesmith.data.tokenizer import decode
-from tunesmith.generation.answer_text import TextStream
+from tunesmith.generation.answer_text import StoppingText
 from tunesmith.generation.decoder import ChatSession
 from tunesmith.generation.sampling import Sampling
 from tunesmith.methods.virtual_tokens import narrow_layers
@@ -87,20 +88,18 @@ class Participant:
                 code="too_long",
             )
         limit = min(self._sampling.max_new_tokens, room)
-        stream = TextStream(lambda some: decode(self._tokenizer, some))
-        pieces: list[str] = []
-        tokens = 0
+        thinking = ThinkingText(closing_of(decode(self._tokenizer, ids[-END_TOKENS:])))
+        stream = StoppingText(lambda some: decode(self._tokenizer, some), (), thinking)
+        said, tokens = _Said(on_text), 0
         sampling, seed = replace(self._sampling, max_new_tokens=limit), self._seed + len(messages)
         # Each turn draws anew; participants that are asked the same draw alike.
         for token in self._session.stream(ids, sampling=sampling, seed=seed):
             tokens += 1
-            pieces.append(stream.add(token))
-            on_text(pieces[-1])
+            said.add(stream.add(token), stream.thought)
             if stop():
                 break
-        pieces.append(stream.end())
-        on_text(pieces[-1])
-        text = "".join(pieces)
+        said.add(stream.end(), stream.thought)
+        text = "".join(said.pieces)
         self._messages = [*messages, Message("assistant", text)]
         return Reply(self.name, question, text, tokens, cut=tokens >= limit, stopped=stop())
 
@@ -113,6 +112,24 @@ class Participant:
                 remedy="Start anew with /reset; some models take no system prompt.",
                 code="refused_by_template",
             ) from None
+
+
+class _Said:
+    """What an answer says; who listens also hears the thinking before it, a line apart."""
+
+    def __init__(self, on_text: OnText) -> None:
+        self.pieces: list[str] = []
+        self._on_text, self._thought = on_text, False
+
+    def add(self, said: str, thought: str) -> None:
+        if thought:
+            self._on_text(thought)
+            self._thought = True
+        if said and self._thought and not self.pieces:
+            self._on_text(APART)
+        if said:
+            self.pieces.append(said)
+        self._on_text(said)
 
 
 class Chat:

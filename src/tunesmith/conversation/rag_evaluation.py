@@ -23,8 +23,8 @@ from tunesmith.conversation.documents import open_documents
 from tunesmith.core import files
 from tunesmith.core.errors import RagError
 from tunesmith.core.progress import SILENT, Progress
+from tunesmith.data.thinking import text_of
 from tunesmith.evaluation.answering import answer_arms, fingerprint, open_cache
-from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
 from tunesmith.evaluation.retrieval_gain import CELLS, CellScores, SourcedCase, effects, score_cell
 from tunesmith.generation.sampling import Sampling

@@ -18,9 +18,9 @@ from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.chat_format import study
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
+from tunesmith.data.thinking import text_of
 from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.evaluation.answering import answer_arms, fingerprint, open_cache
-from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling

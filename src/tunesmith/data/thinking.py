@@ -1,9 +1,12 @@
 """Where does what a model writes end its thinking, and what does it say after it?"""
 
 import re
+from collections.abc import Sequence
 from typing import Literal
 
+from tunesmith.data.chat_format import pattern, special_tokens
 from tunesmith.data.chat_text import CLOSE, OPEN, split_thinking
+from tunesmith.data.tokenizer import Tokenizer, decode
 
 MARKS = {
     OPEN: CLOSE,
@@ -18,6 +21,7 @@ MARKS = {
 STARTS, MESSAGE, MESSAGE_END = ("<|start|>", "<|channel|>"), "<|message|>", "<|end|>"
 HEADER = re.compile(r"(?:<\|start\|>[^<]*)?(?:<\|channel\|>[^<]*)?(?:<\|constrain\|>[^<]*)?")
 MAX_HEADER = 256
+END_TOKENS = 16  # of a prompt, in which the mark is that opens the thinking
 APART = "\n\n"  # between two parts of thinking, and of what is said
 Part = Literal["thinking", "said"]
 
@@ -30,6 +34,16 @@ def split_answer(text: str) -> tuple[str, str]:
     thinking, said = ThinkingText().add(text, last=True)
     unopened, said = split_thinking(said)
     return unopened or thinking, said
+
+
+def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """The text of an answer, without its thinking."""
+    written = decode(tokenizer, ids)
+    said = split_answer(written)[1]
+    if said == written:
+        return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    special = special_tokens(tokenizer)
+    return pattern(special[i] for i in {*ids} & {*special}).sub("", said)
 
 
 def closing_of(prompt: str) -> str | None:

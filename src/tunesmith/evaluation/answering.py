@@ -17,9 +17,9 @@ from tunesmith.core.rank_help import divided, helpers
 from tunesmith.data.chat_format import study
 from tunesmith.data.rows import Message, Tool
 from tunesmith.data.template import render_prompt
+from tunesmith.data.thinking import text_of
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.shard import whole
-from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
 from tunesmith.evaluation.score_cache import add_line, kept_in, lines_of, name_of
 from tunesmith.generation.decoder import Prompt

@@ -9,13 +9,12 @@ from typing import TypeVar
 from tunesmith.config import RunConfig
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import pluralize
-from tunesmith.data.chat_format import pattern, special_tokens
 from tunesmith.data.chat_text import split_thinking
 from tunesmith.data.dataset import Dataset
 from tunesmith.data.rows import Conversation, Message, Tool
 from tunesmith.data.template import Rendering, render
-from tunesmith.data.thinking import split_answer
-from tunesmith.data.tokenizer import Tokenizer, decode, encode
+from tunesmith.data.thinking import text_of
+from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.evaluation.checks.check import Case, Check, Scored, score_cases
 from tunesmith.evaluation.comparison import Summary, summarize
 
@@ -164,16 +163,6 @@ def rendered(conversation: Conversation, tokenizer: Tokenizer) -> str:
     """The last answer of a conversation as the model's chat template writes it, with its calls."""
     row = render(tokenizer, conversation, Rendering(document="answer", control_tokens="text"))
     return text_of(tokenizer, row.ids[row.weights > 0].tolist())
-
-
-def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-    """The text of an answer, without its thinking."""
-    written = decode(tokenizer, ids)
-    said = split_answer(written)[1]
-    if said == written:
-        return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    special = special_tokens(tokenizer)
-    return pattern(special[i] for i in {*ids} & {*special}).sub("", said)
 
 
 T = TypeVar("T")

@@ -9,6 +9,7 @@ from tunesmith.config import RunConfig
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
+from tunesmith.data.thinking import text_of
 from tunesmith.engine.forward import Engine
 from tunesmith.evaluation.answering import (
     AnswerCache,
@@ -23,7 +24,6 @@ from tunesmith.evaluation.answering import (
 from tunesmith.evaluation.answers import (
     questions_of,
     score,
-    text_of,
     warn_long_references,
     with_answer_length,
 )

@@ -13,7 +13,8 @@ from tunesmith.data.chat_format import ChatFormat, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Message, Tool
 from tunesmith.data.template import render_prompt
-from tunesmith.data.tokenizer import Tokenizer, decode
+from tunesmith.data.thinking import text_of
+from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.generation.answer_text import cut_at_stop
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import generate
@@ -145,10 +146,11 @@ class SharedBase:
     ) -> list[str]:
         """The answer to each row, all in one batch; ``adapters`` names one for each (None: base).
 
-        A row's answer does not depend on the rows beside it, but for the last bits of products of
-        another shape. Raises AdapterError for a name that is not loaded, DataError for a row that
-        the chat template refuses or that is too long, ValueError for another number of adapters
-        than rows.
+        It is what an answer says, as it is evaluated: without its thinking, after which stop texts
+        count. A row's answer does not depend on the rows beside it, but for the last bits of
+        products of another shape. Raises AdapterError for a name that is not loaded, DataError for
+        a row that the chat template refuses or that is too long, ValueError for another number of
+        adapters than rows.
         """
         named = [self._using.get()] * len(rows) if adapters is None else list(adapters)
         if len(named) != len(rows):
@@ -162,10 +164,10 @@ class SharedBase:
             stop_ids=self.loaded.base.stop_ids,
             sampling=sampling,
             seed=seed,
-            decode=lambda ids: decode(self.loaded.base.tokenizer, ids),
+            decode=lambda ids: text_of(self.loaded.base.tokenizer, ids),
         ):
             tokenizer = self.loaded.tokenizer(named[answer.row])
-            answers[answer.row] = cut_at_stop(decode(tokenizer, answer.ids), sampling.stop)
+            answers[answer.row] = cut_at_stop(text_of(tokenizer, answer.ids), sampling.stop)
         return answers
 
     def prompts(self, rows: Sequence[ChatRow], adapters: Sequence[str | None]) -> list[Prompt]:

@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.numbers import pluralize
-from tunesmith.data.thinking import ThinkingText, closing_of
+from tunesmith.data.thinking import END_TOKENS, ThinkingText, closing_of
 from tunesmith.data.tokenizer import decode
 from tunesmith.generation.answer_text import Decode
 from tunesmith.generation.decoder import Prompt
@@ -36,7 +36,6 @@ from tunesmith.server.stored import StoredResponses
 from tunesmith.server.traces import span_of
 
 CLIENT_LEFT = 499
-END_TOKENS = 16  # of a prompt, in which the mark is that opens the thinking
 SEND_SECONDS = 60.0  # so long may a client not read what it asked for
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 

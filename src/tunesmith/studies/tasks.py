@@ -17,6 +17,7 @@ from tunesmith.config import RunConfig
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
+from tunesmith.data.thinking import text_of
 from tunesmith.data.tokenizer import encode
 from tunesmith.evaluation.answering import (
     AnswerCache,
@@ -26,7 +27,7 @@ from tunesmith.evaluation.answering import (
     open_cache,
     unanswered,
 )
-from tunesmith.evaluation.answers import Question, questions_of, score, text_of, with_answer_length
+from tunesmith.evaluation.answers import Question, questions_of, score, with_answer_length
 from tunesmith.evaluation.arms import Arm, arm_of, without_room
 from tunesmith.evaluation.checks.check import Check, fit_checks, require_references
 from tunesmith.evaluation.checks.table import build_checks
