@@ -14,10 +14,9 @@ def split_rows(
     prompts = Prompts()
     for conversation in conversations:
         prompts.observe(conversation)
-    groups = prompts.groups()
-    held = choose_held(groups, share=share, seed=seed).tolist()
+    held, groups = choose_held(prompts.groups(), share=share, seed=seed)
     sides: tuple[list[Conversation], list[Conversation]] = [], []
-    for conversation, out in zip(conversations, held, strict=True):
+    for conversation, out in zip(conversations, held.tolist(), strict=True):
         sides[out].append(conversation)
     return *sides, groups.notes
 

@@ -138,7 +138,7 @@ def test_the_same_share_of_each_stratum_is_held_out():
     rows = [talk(f"word{n} " * 5, "a", line=n) for n in range(100)]
     strata = ["a"] * 70 + ["b"] * 25 + ["c"] * 5
     _, groups = groups_of(rows)
-    held = choose_held(groups, share=0.2, seed=0, strata=strata)
+    held, _ = choose_held(groups, share=0.2, seed=0, strata=strata)
     counts = {
         name: sum(h for h, s in zip(held, strata, strict=True) if s == name) for name in "abc"
     }
@@ -148,7 +148,7 @@ def test_the_same_share_of_each_stratum_is_held_out():
 def test_a_group_of_several_strata_belongs_to_the_most_common():
     rows = [talk(f"q{n // 3} is here now", "a", line=n) for n in range(60)]
     strata = ["a" if n % 3 else "b" for n in range(60)]
-    held = choose_held(groups_of(rows)[1], share=0.5, seed=0, strata=strata)
+    held, _ = choose_held(groups_of(rows)[1], share=0.5, seed=0, strata=strata)
     assert sum(held) == 30
     assert all(len(set(held[n : n + 3].tolist())) == 1 for n in range(0, 60, 3))
 
@@ -205,4 +205,36 @@ def test_a_greeting_that_most_chats_open_with_joins_those_alone_that_end_there()
     chats = [talk("Hi", "Hello!", f"question {n}", "x", line=n) for n in range(count)]
     assert pairs(chats) == []
     assert pairs([*chats, talk("Hi", "a"), talk("hi", "b")]) == [[count, count + 1]]
-    assert len(pairs(chats, limit=1.0)) == count - 1
+    assert len(pairs(chats[1:], limit=1.0)) == count - 2
+
+
+def test_tasks_over_a_document_in_the_system_prompt_are_on_both_sides():
+    tasks = ["Summarize the document.", "List the names in it.", "Translate it into French."]
+    rows = [talk(tasks[n % 3], "a", system=f"Document {n // 2}.", line=n) for n in range(90)]
+    train, held, notes = split_rows([*rows, *rows], share=0.1, seed=0)
+    assert len(held) == 18
+    assert {row.messages[1].content for row in held} == set(tasks)
+    assert set(map(prompt_key, train)).isdisjoint(map(prompt_key, held))
+    assert [(note.code, note.count) for note in notes] == [("split_by_prompt", 180)]
+
+
+def test_chats_that_open_with_one_of_a_few_greetings_are_parted():
+    chats = [
+        talk(["hi", "hello"][n % 2], "Hello!", f"Where is {n} {n + 1} {n + 2}?", "Here.", line=n)
+        for n in range(60)
+    ]
+    train, held, notes = split_rows(chats, share=0.1, seed=0)
+    assert (len(held), notes) == (6, ())
+    assert {row.messages[0].content for row in train} == {"hi", "hello"}
+
+
+def test_a_chat_written_turn_by_turn_is_no_opening_however_long():
+    said = [[f"{n} {i} {word}" for i in range(60)] for n, word in enumerate(["one", "two", "six"])]
+    rows = [
+        dataclasses.replace(talk(*some[:until], line=100 * n + until), completion_from=until - 1)
+        for n, some in enumerate(said)
+        for until in range(2, 61, 2)
+    ]
+    train, held, notes = split_rows(rows, share=0.1, seed=0)
+    assert {row.line // 100 for row in train}.isdisjoint(row.line // 100 for row in held)
+    assert [(note.code, note.count) for note in notes] == [("split_share", 30)]

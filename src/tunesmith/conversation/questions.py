@@ -132,7 +132,7 @@ def choose_sides(
             remedy="Add questions about other documents, or hold them together by less (--group).",
             code="split",
         )
-    held = choose_held(Groups(number, keys, noun="document"), share=share, seed=seed)
+    held, _ = choose_held(Groups(number, keys, noun="document"), share=share, seed=seed)
     side = dict(zip(number.tolist(), held.tolist(), strict=True))
     drawn = [side.get(each, _drawn(passages[each], share, seed)) for each in first.tolist()]
     return held, np.array(drawn, dtype=bool)

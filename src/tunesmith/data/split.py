@@ -3,7 +3,8 @@
 import hashlib
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from tunesmith.data.quality.near import NearTexts, equal_pairs, near_pairs
 from tunesmith.data.quality.text import digest, fold, see, spoken_text
 from tunesmith.data.rows import TEXT, Conversation
 
-MIN_OPENED = 8  # chats that open in one way: more of them say how chats open, not what is asked
+# Ways in which chats continue from one turn, and their share of the rows: more of both say how
+# chats open, not what is asked.
+MIN_OPENED, OPENING_SHARE = 8, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +26,12 @@ class Turns:
     """Keys of the text before the trained answers, in order, and before those given as context.
 
     Two chats with a key in common are one up to there, whichever of its answers are trained.
+    ``later`` has for each of them, the trained ones first, the key that follows in the chat, or 0.
     """
 
     trained: tuple[int, ...]
     given: tuple[int, ...]
+    later: tuple[int, ...]
 
 
 def turns(conversation: Conversation) -> Turns:
@@ -44,8 +49,11 @@ def turns(conversation: Conversation) -> Turns:
             keys[place] = digest("\n".join(before))
         before.append(f"{message.role}: {fold(spoken_text(message))}")
     whole = digest("\n".join(before))
-    given = (key for place, key in keys.items() if place not in trained)
-    return Turns(tuple(keys.get(place, whole) for place in trained) or (whole,), tuple(given))
+    places = [*(trained or (-1,)), *(place for place in keys if place not in trained)]
+    found = tuple(keys.get(place, whole) for place in places)
+    follows = {place: keys[later] for place, later in pairwise(keys)}
+    count = max(1, len(trained))
+    return Turns(found[:count], found[count:], tuple(follows.get(place, 0) for place in places))
 
 
 class SharedTurns:
@@ -55,6 +63,7 @@ class SharedTurns:
         self._under = array("Q")
         self._trained, self._trained_rows = array("Q"), array("q")
         self._given, self._given_rows = array("Q"), array("q")
+        self._after_trained, self._after_given = array("Q"), array("Q")
 
     def observe(self, conversation: Conversation, *, under: int = 0) -> None:
         """The next row; ``under`` is a hash of its system prompt."""
@@ -64,24 +73,38 @@ class SharedTurns:
         self._trained_rows.extend(number for _ in found.trained)
         self._given.extend(found.given)
         self._given_rows.extend(number for _ in found.given)
+        self._after_trained.extend(found.later[: len(found.trained)])
+        self._after_given.extend(found.later[len(found.trained) :])
 
     def pairs(self, *, limit: float, apart: bool = False) -> NDArray[np.int64]:
         """Pairs of rows [n, 2] that chain those with one turn in common, trained in one of them.
 
-        A turn that more than ``most`` of the rows share, such as a greeting, joins those alone
-        that end there. ``apart``: none under different system prompts.
+        A turn that more than ``limit`` of the rows share, or from which chats continue in many
+        ways, such as a greeting, joins those alone that end there. ``apart``: none under different
+        system prompts.
         """
         count = len(self._under)
         rows = np.array(self._trained_rows + self._given_rows, dtype=np.int64)
         keys = np.array(self._trained + self._given, dtype=np.uint64)
-        keys ^= np.array(self._under, dtype=np.uint64)[rows] * np.uint64(apart)
-        trained = keys[: len(self._trained)]
+        is_usual = self._usual(keys, limit * count)
         ends = np.zeros(len(rows), dtype=bool)
-        ends[: len(trained)] = np.diff(rows[: len(trained)], append=count) > 0
-        _, kind, counts = np.unique(keys, return_inverse=True, return_counts=True)
-        is_usual = counts > max(MIN_OPENED, limit * count)
-        kept = np.flatnonzero(np.isin(keys, trained) & (ends | ~is_usual[kind]))
+        ends[: len(self._trained)] = np.diff(rows[: len(self._trained)], append=count) > 0
+        keys ^= np.array(self._under, dtype=np.uint64)[rows] * np.uint64(apart)
+        is_trained = np.isin(keys, keys[: len(self._trained)])
+        kept = np.flatnonzero(is_trained & (ends | ~is_usual))
         return rows[kept[equal_pairs(keys[kept])]]
+
+    def _usual(self, keys: NDArray[np.uint64], most: float) -> NDArray[np.bool_]:
+        """Whether each turn is how chats open."""
+        _, kind, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        later, one = np.unique(
+            np.array(self._after_trained + self._after_given, dtype=np.uint64), return_index=True
+        )
+        ways = np.bincount(kind[one[later > 0]], minlength=len(counts))
+        usual: NDArray[np.bool_] = (counts > max(MIN_OPENED, most)) | (
+            ways > max(MIN_OPENED, OPENING_SHARE * len(self._under))
+        )
+        return usual[kind]
 
 
 class Clusters:
@@ -114,23 +137,48 @@ MAX_IN_A_CLUSTER = 0.5
 ALL = ""
 
 
+# More or fewer rows held out than asked for by this factor are reported.
+CLEARLY = 2
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
     """Which of N rows must stay together: rows of one ``number`` int64 [N].
 
     ``keys`` uint64 [N] are the same for rows that are the same, in whatever order they come;
-    ``notes`` tell what was not kept together.
+    ``notes`` tell what was not kept together. ``parts`` int64 [N], where there are any, are what
+    a group is parted into should it be too large.
     """
 
     number: NDArray[np.int64]
     keys: NDArray[np.uint64]
     notes: tuple[Note, ...] = ()
     noun: str = "prompt"  # what is the same in a group
+    parts: NDArray[np.int64] | None = None
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Rows of each group."""
         return np.unique(self.number, return_counts=True)[1]
+
+    def of(self, rows: NDArray[np.int64]) -> "Groups":
+        """Those of some rows."""
+        parts = None if self.parts is None else self.parts[rows]
+        return replace(self, number=self.number[rows], keys=self.keys[rows], parts=parts)
+
+    def fitting(self, wanted: int) -> "Groups":
+        """Larger groups parted, where whole ones cannot make up about ``wanted`` rows."""
+        size = np.bincount(self.number)[self.number]
+        if self.parts is None or CLEARLY * np.count_nonzero(size <= wanted) >= wanted:
+            return self
+        parted = size > max(MIN_OPENED, wanted)
+        number = np.where(parted, self.parts, self.number)
+        if (number == self.number).all():
+            return self
+        what = "whole groups of nearly the same prompts are more rows than are held out: of the "
+        what += "largest only equal prompts were kept on one side of the split"
+        note = Note("split_by_prompt", what, int(parted.sum()))
+        return replace(self, number=number, notes=(*self.notes, note))
 
 
 class Prompts:
@@ -158,43 +206,43 @@ class Prompts:
         clusters.join([self._turns.pairs(limit=MAX_IN_A_CLUSTER)])
         clusters.join(near_pairs(prints, second=prints.whole))
         first = clusters.first()
-        sizes = np.bincount(first, minlength=len(keys))
-        parted = sizes[first] > MAX_IN_A_CLUSTER * len(keys)
-        if not parted.any():
-            return Groups(first, keys)
         by_prompt = Clusters(len(keys))
         by_prompt.join([self._turns.pairs(limit=MAX_IN_A_CLUSTER, apart=True)])
-        number = np.where(parted, by_prompt.first(), first)
+        parts = by_prompt.first()
+        parted = np.bincount(first, minlength=len(keys))[first] > MAX_IN_A_CLUSTER * len(keys)
+        number = np.where(parted, parts, first)
         if (number == first).all():
-            return Groups(first, keys)
+            return Groups(first, keys, parts=parts)
         what = (
             "most prompts are nearly the same: only equal ones were kept on one side of the split"
         )
-        return Groups(number, keys, (Note("split_by_prompt", what, int(parted.sum())),))
+        note = Note("split_by_prompt", what, int(parted.sum()))
+        return Groups(number, keys, (note,), parts=parts)
 
 
 def choose_held(
     groups: Groups, *, share: float, seed: int, strata: Sequence[str] | None = None
-) -> NDArray[np.bool_]:
-    """Which rows are held out, bool [N]: whole groups, about ``share`` of the rows.
+) -> tuple[NDArray[np.bool_], Groups]:
+    """Which rows are held out, bool [N]: whole groups, about ``share`` of the rows; and the groups.
 
     Of each of the ``strata`` about the same share; a group belongs to the most common of its rows.
     The choice depends on what the rows are and on the seed, not on their order. Raises DataError
     if one side would be empty.
     """
     assert 0 < share < 1
+    total = len(groups.number)
+    most = min(max(1, round(share * total)), total - 1)
+    groups = groups.fitting(most)
     _, first, group, sizes = np.unique(
         groups.number, return_index=True, return_inverse=True, return_counts=True
     )
     if len(sizes) < 2:
-        raise _unsplittable(len(group), groups.noun)
+        raise _unsplittable(total, groups.noun)
     least = np.full(len(sizes), np.iinfo(np.uint64).max, dtype=np.uint64)
     np.minimum.at(least, group, groups.keys)
     drawn = np.lexsort((first, _draws(least, seed)))
     stratum, names = _strata(group, strata)
     rows_each = np.bincount(stratum[group], minlength=len(names)).tolist()
-    total = len(group)
-    most = min(max(1, round(share * total)), total - 1)
     wanted = _quotas(dict(zip(names, rows_each, strict=True)), total=most)
     held = np.zeros(len(sizes), dtype=bool)
     for number, name in enumerate(names):
@@ -202,7 +250,16 @@ def choose_held(
         held[some[_fitting(sizes[some], wanted[name])]] = True
     if not held.any():
         held[drawn[np.argmin(sizes[drawn])]] = True
-    return held[group]
+    return held[group], _with_note(groups, int(sizes[held].sum()), most)
+
+
+def _with_note(groups: Groups, held: int, wanted: int) -> Groups:
+    """Tell it where clearly more or fewer rows are held out than were ``wanted``."""
+    if wanted <= CLEARLY * held and held <= CLEARLY * wanted:
+        return groups
+    what = f"{pluralize(held, 'row')} of {len(groups.number):,} held out where the share asked for "
+    what += f"is {wanted:,}: rows with the same {groups.noun} are on one side of the split"
+    return replace(groups, notes=(*groups.notes, Note("split_share", what, held)))
 
 
 def _strata(

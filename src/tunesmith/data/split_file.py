@@ -174,8 +174,7 @@ def split_data(settings: SplitSettings) -> SplitDone:
     content = content_of(asked) if exists(asked.file) else None
     seen = _seen(settings)
     strata = None if settings.stratify is None else seen.values[settings.stratify]
-    groups = _groups(seen, settings.by)
-    held = _held(groups, settings, strata)
+    held, groups = _held(_groups(seen, settings.by), settings, strata)
     sides = iter(held.tolist())
     is_held = [next(sides) if is_kept else None for is_kept in seen.kept]
     write_sides(asked, out, is_held, content=content)
@@ -259,7 +258,7 @@ def _value(row: Mapping[str, object], conversation: Conversation, name: str) -> 
 
 def _held(
     groups: Groups, settings: SplitSettings, strata: Sequence[str] | None
-) -> NDArray[np.bool_]:
+) -> tuple[NDArray[np.bool_], Groups]:
     try:
         return choose_held(groups, share=settings.share, seed=settings.seed, strata=strata)
     except DataError as error:

@@ -272,7 +272,7 @@ def _with_validation(rows: RunRows, *, share: float, seed: int) -> RunRows:
     prompts = Prompts()
     for conversation in asked:
         prompts.observe(conversation)
-    chosen = choose_held(prompts.groups(), share=share, seed=seed)
+    chosen, _ = choose_held(prompts.groups(), share=share, seed=seed)
     places = np.searchsorted(np.unique(held.owners), held.owners)
     is_choosing = chosen[places]
     return replace(

@@ -186,6 +186,16 @@ def test_a_chat_leaks_by_any_turn_that_both_sides_train():
     assert leaks([last], [first]) == {}  # what is given is not trained
 
 
+def test_a_task_under_many_documents_leaks_under_the_same_document_alone():
+    tasks = ["Summarize the document.", "List the names in it.", "Translate it into French."]
+    rows = [
+        talk(tasks[n % 3], f"a{n}", system=f"Document: {n} is the number of it.", line=n)
+        for n in range(60)
+    ]
+    assert leaks(rows[:48], rows[48:]) == {}
+    assert leaks([*rows[:48], rows[50]], rows[48:]) == {"exact": [48]}
+
+
 def test_how_most_chats_open_is_no_leak():
     chats = [talk("Hi", "Hello!", f"tell me of topic{n} in short", "x") for n in range(10)]
     held = [talk("Hi", "Hello!", "where is the key of my house", "y")]

@@ -21,7 +21,7 @@ from tunesmith.data.quality.near import (
     similarity,
 )
 from tunesmith.data.quality.text import Bare, DataFinding, Seen, bare, count_words, digest, fold
-from tunesmith.data.split import MIN_OPENED, Clusters, turns
+from tunesmith.data.split import MIN_OPENED, OPENING_SHARE, Clusters, turns
 
 
 def repeated(labels: NDArray[Any], out: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
@@ -127,6 +127,11 @@ def _is_short(line: str) -> bool:
     return (line.count(" ") if line.isascii() else count_words(bare(fold(line)))) < SHORT
 
 
+def under(row: Seen) -> int:
+    """A hash of its system prompt."""
+    return digest(fold(row.system)) if row.system else 0
+
+
 ROWS_PER_ANSWER = 3  # from which on answers are choices, and two to a question cannot both be right
 
 CHOICES = "the model cannot give both"
@@ -141,8 +146,7 @@ class Contradictions:
 
     def observe(self, row: Seen) -> None:
         """Keep 64 bits of what is asked and of what is answered."""
-        under = digest(fold(row.system)) if row.system else 0
-        self._questions.append(row.question_key ^ under)
+        self._questions.append(row.question_key ^ under(row))
         self._answers.append(row.answer_key)
 
     def findings(self, out: NDArray[np.bool_] | None = None) -> Iterator[DataFinding]:
@@ -183,14 +187,12 @@ def _differing(questions: NDArray[np.uint64], answers: NDArray[np.uint64]) -> ND
     return found
 
 
-OPENING_SHARE = 0.05  # of the rows: a turn that more have is how chats open
-
-
 class Leakage:
     """Held-out rows, given first with ``hold``, and then the training rows.
 
-    A row with several answers leaks by any that has the same turns before it. The near ones are
-    found in one index of both, where each training row is compared with the held-out ones alone:
+    A row with several answers leaks by any that has the same turns before it. A question under many
+    system prompts is a task, and leaks only under an equal one. The near ones are found in one
+    index of both, where each training row is compared with the held-out ones alone:
     copies among the training rows do not hide each other.
     """
 
@@ -198,6 +200,7 @@ class Leakage:
         self._held = array("Q")
         self._file = ""
         self._exact = array("Q")
+        self._held_under, self._under = array("Q"), array("Q")
         self._texts = NearTexts()
         self._held_turns, self._held_numbers = array("Q"), array("q")
         self._turns, self._numbers = array("Q"), array("q")
@@ -210,6 +213,7 @@ class Leakage:
         self._held_turns.extend(keys)
         self._held_numbers.extend(len(self._held) for _ in keys)
         self._held.append(row.question_key)
+        self._held_under.append(under(row))
         self._texts.add(row.bare_question)
 
     def observe(self, row: Seen) -> None:
@@ -219,26 +223,42 @@ class Leakage:
             self._turns.extend(keys)
             self._numbers.extend(len(self._exact) for _ in keys)
             self._exact.append(row.question_key)
+            self._under.append(under(row))
             self._texts.add(row.bare_question)
 
     def findings(self) -> Iterator[DataFinding]:
         """Training rows whose question is held out, those that are equal before the others."""
         if not self._held or not self._exact:
             return
-        held, exact = np.array(self._held), np.array(self._exact)
-        asked, is_exact = self._sharing_turns()
+        held, exact, is_task = self._questions()
+        asked, is_exact = self._sharing_turns(exact)
         asked |= np.isin(held, exact)
         is_exact |= np.isin(exact, held)
         if is_exact.any():
             both = pluralize(int(asked.sum()), "row")
             what = f"they ask what {both} of {self._file} ask, which should be new to the model"
             yield DataFinding("leakage", what, np.flatnonzero(is_exact))
-        near = near_those_before(self._texts.fingerprints(), len(self._held)) & ~is_exact
+        near = near_those_before(self._texts.fingerprints(), len(self._held))
+        near &= ~(is_exact | is_task)
         if near.any():
             what = f"they ask nearly what rows of {self._file} ask, which should be new"
             yield DataFinding("leakage", what, np.flatnonzero(near))
 
-    def _sharing_turns(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def _questions(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.bool_]]:
+        """Keys of what held and training rows ask, the latter of those of tasks."""
+        held, exact = (np.array(keys, dtype=np.uint64) for keys in (self._held, self._exact))
+        held_under = np.array(self._held_under, dtype=np.uint64)
+        own_under = np.array(self._under, dtype=np.uint64)
+        _, one = np.unique(exact * ODD + own_under, return_index=True)
+        question, counts = np.unique(exact[one], return_counts=True)
+        tasks = question[counts > max(MIN_OPENED, OPENING_SHARE * len(exact))]
+        is_task = np.isin(exact, tasks)
+        held = held ^ held_under * np.isin(held, tasks).astype(np.uint64)
+        return held, exact ^ own_under * is_task.astype(np.uint64), is_task
+
+    def _sharing_turns(
+        self, exact: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which held rows, and which training rows, answer the same turn of the same chat.
 
         A turn of many different training rows is none: so chats open.
@@ -248,7 +268,7 @@ class Leakage:
         keys = np.array(self._turns, dtype=np.uint64)
         shared = np.flatnonzero(np.isin(keys, held))
         keys, rows = keys[shared], np.array(self._numbers)[shared]
-        questions = np.array(self._exact, dtype=np.uint64)[rows]
+        questions = exact[rows]
         different = np.unique(np.stack([keys, questions]), axis=1)[0]
         turn, counts = np.unique(different, return_counts=True)
         usual = turn[counts > max(MIN_OPENED, OPENING_SHARE * len(leaks))]

@@ -26,7 +26,7 @@ from tunesmith.data.quality.invisible import InvisibleCharacters
 from tunesmith.data.quality.text import DataFinding, see
 from tunesmith.data.quality.unsuitable import PersonalData, knowledge
 from tunesmith.data.rows import Conversation
-from tunesmith.data.split import Groups, Prompts, choose_held
+from tunesmith.data.split import Prompts, choose_held
 
 MAX_LINES = 1000  # of a warning that are listed; its count is of all
 SHOWN_PLACES = 5
@@ -196,10 +196,8 @@ def analyze(
     kept = np.flatnonzero(left)
     if not share or not len(kept):
         return DatasetReport(out, notes=notes)
-    groups = prompts.groups()
-    some = Groups(groups.number[kept], groups.keys[kept], groups.notes, groups.noun)
     try:
-        chosen = choose_held(some, share=share, seed=seed)
+        chosen, groups = choose_held(prompts.groups().of(kept), share=share, seed=seed)
     except DataError as error:
         problem = Fault(error.code, error.message, error.remedy)
         return DatasetReport(out, notes=notes, problem=problem)
