@@ -111,6 +111,22 @@ def test_one_input_that_it_refuses_is_listed(teach, hosting):
     assert [each.faults for each in done.failed] == [{"no_reply": 2}]
 
 
+def test_many_inputs_that_it_refuses_are_listed_too(teach, hosting):
+    refused = 400, {"error": {"message": "content policy"}}
+    hosting.reply = lambda body: (
+        "for you" if body["messages"][-1]["content"] == "say ten" else refused
+    )
+    done = teach()
+    assert done.rows == 1
+    assert [each.faults for each in done.failed] == [{"no_reply": 4}] * 9
+
+
+def test_another_seed_asks_anew(teach, hosting):
+    for seed, asked in ((0, 10), (1, 20), (1, 20)):
+        teach(seed=seed, out=f"{seed}{len(hosting.requests)}.jsonl", temperature=1.0)
+        assert len(hosting.requests) == asked
+
+
 def test_its_key_is_in_no_file(teach, tmp_path, monkeypatch, hosting):
     monkeypatch.setenv("MY_KEY", KEY)
     teach(teacher_key="MY_KEY")

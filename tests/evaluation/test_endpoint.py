@@ -127,6 +127,33 @@ def test_one_request_that_is_refused_leaves_the_others(echo):
     assert endpoint.gone is None
 
 
+def test_requests_that_are_refused_for_what_they_ask_do_not_end_the_others(echo):
+    refusal = 400, {"error": {"message": "content policy"}}
+    echo.reply = lambda body: "ok" if body["messages"][-1]["content"] == "q7" else refusal
+    endpoint = open_endpoint(server_at(echo.url, parallel=1), "hosted")
+    endpoint.ask_all(requests(8))
+    assert endpoint.gone is None
+    assert endpoint.ask(requests(8)[7]).text == "ok"
+
+
+@pytest.mark.parametrize(
+    ("reason", "ended"),
+    [("content_filter", None), ("length", "length"), ("eos_token", "stop"), (None, "stop")],
+)
+def test_an_answer_that_was_stopped_is_no_reply(echo, home, reason, ended):
+    message = {"role": "assistant", "content": "The first part"}
+    choice = {"index": 0, "finish_reason": reason, "message": message}
+    echo.reply = lambda body: (200, {"id": "1", "object": "x", "choices": [choice]})
+    endpoint = open_endpoint(server_at(echo.url), "hosted")
+    if ended is not None:
+        assert endpoint.ask(requests(1)[0]).ended == ended
+        return
+    with pytest.raises(NoReply, match="ended its answer early: content_filter"):
+        endpoint.ask(requests(1)[0])
+    assert len(echo.requests) == 1
+    assert [*home.rglob("hosted/*.json")] == []
+
+
 def test_a_draw_of_its_own_is_a_request_of_its_own(echo):
     endpoint = open_endpoint(server_at(echo.url), "hosted")
     endpoint.ask_all([*requests(1), *requests(1, temperature=0.7), *requests(1, draw=1)])

@@ -54,6 +54,7 @@ class HostedTeacher:
         """
         assert asked.teacher_model is not None, "the settings require it"
         self._inputs, self._progress = inputs, progress
+        self._seed = config.train.seed
         self._longest, self._temperature = config.evaluate.longest_answer, asked.temperature
         self.example: tuple[str, str] | None = None
         self._fault = partial(
@@ -89,9 +90,10 @@ class HostedTeacher:
         Raises DataError where the endpoint is gone; what it replied before is kept.
         """
         count = pluralize(len(numbers), "input")
+        draw = (self._seed << 32) + sample
         requests = [
             EndpointRequest(
-                self._messages[number], self._longest, temperature=self._temperature, draw=sample
+                self._messages[number], self._longest, temperature=self._temperature, draw=draw
             )
             for number in numbers
         ]

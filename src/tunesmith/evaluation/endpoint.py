@@ -24,7 +24,11 @@ FAILURES_IN_A_ROW = 5
 """After so many failures the endpoint counts as gone, and is not asked any more."""
 FOR_GOOD = (401, 403, 404)
 """Statuses that every other request would get too: of a key, a model's name, an address."""
+OF_THE_REQUEST = (400, 413, 422)  # statuses that say nothing of other requests
 REFUSED_KEY = (401, 403)
+WHOLE = (None, "stop", "tool_calls", "function_call", "eos", "eos_token", "stop_sequence")
+CUT = "length"
+"""Why an answer ends that is all there, as servers write it, and why one that the limit cut."""
 SHOWN = 300
 SECONDS_TO_LOOK = 10.0
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -34,6 +38,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds before a reply that was none is
 
 class NoReply(Exception):
     """Why a request has no reply."""
+
+
+class RequestRefused(NoReply):
+    """Why this request has none; others may have one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +224,7 @@ class Endpoint:
             self._failures = 0
             self._remember(name, reply)
             return reply
-        self._failures += 1
+        self._failures += not isinstance(reply, RequestRefused)
         if self._failures >= FAILURES_IN_A_ROW:
             self._gone = self._gone or str(reply)
         return reply
@@ -245,7 +253,9 @@ class Endpoint:
                 why = f"{self._where} refused ({error.status_code}): {self._bare(error)}"
                 if error.status_code in FOR_GOOD:
                     self._gone = why
-                return NoReply(why)
+                return (RequestRefused if error.status_code in OF_THE_REQUEST else NoReply)(why)
+            except RequestRefused as error:
+                return RequestRefused(f"{self._where} ended its answer early: {error}")
             except (openai.OpenAIError, ValueError, AttributeError, TypeError, LookupError) as odd:
                 tries -= 1
                 if tries < 1:
@@ -254,9 +264,7 @@ class Endpoint:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _create(self, client: Any, request: EndpointRequest) -> EndpointReply:
-        """One completion; models that want the limit by another name, and no temperature, get it
-        so.
-        """
+        """One completion; models that want another name of the limit, no temperature, get it so."""
         import openai
 
         asked: dict[str, object] = {"model": self.server.model, "messages": list(request.messages)}
@@ -309,8 +317,13 @@ def open_endpoint(server: EndpointAddress, kind: str) -> Endpoint:
 
 
 def _read_completion(made: Any) -> EndpointReply:
-    """The first choice of a completion; what has none raises one of Python's own errors."""
+    """The first choice of a completion; what has none raises one of Python's own errors.
+
+    Raises RequestRefused for an answer that was ended by anything else than itself or the limit.
+    """
     choice, usage = made.choices[0], made.usage
+    if choice.finish_reason not in (*WHOLE, CUT):
+        raise RequestRefused(str(choice.finish_reason)[:SHOWN])
     calls = tuple(
         (str(each.function.name), str(each.function.arguments))
         for each in choice.message.tool_calls or ()
@@ -319,7 +332,7 @@ def _read_completion(made: Any) -> EndpointReply:
         text=choice.message.content or "",
         prompt_tokens=usage.prompt_tokens if usage else 0,
         completion_tokens=usage.completion_tokens if usage else 0,
-        ended="length" if choice.finish_reason == "length" else "stop",
+        ended=CUT if choice.finish_reason == CUT else "stop",
         calls=calls,
     )
 
