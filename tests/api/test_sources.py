@@ -82,3 +82,17 @@ def test_what_cannot_be_rows_is_refused_and_leaves_nothing(home, rows, said):
         as_source(rows)
     assert not list(home.rglob("*.jsonl"))
     assert not list(home.rglob("*.part"))
+
+
+def test_what_no_row_gave_is_absent_inside_objects_of_tables_as_in_parquet_files(home):
+    datasets = pytest.importorskip("datasets")
+    calls = [{"name": "f", "arguments": {"city": "Oslo"}}, {"name": "g", "arguments": {"id": "1"}}]
+    schema = {"name": datasets.Value("string")}
+    schema["arguments"] = {key: datasets.Value("string") for key in ("city", "id")}
+    features = datasets.Features({"calls": [schema], "note": datasets.Value("string")})
+    rows = [{"calls": [call], "note": None} for call in calls]
+    made = datasets.Dataset.from_list(rows, features=features)
+    assert lines(as_source(made)) == rows
+    assert lines(as_source(made.data.table)) == rows
+    null = [{"arguments": {"city": None}}]
+    assert lines(as_source(null)) == null  # what is written in Python is meant

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from tunesmith.core.errors import DataError
+from tunesmith.data.files.binary import plain
 from tunesmith.models.cache import cache_root
 
 SHOWN_VALUE = 60
@@ -32,7 +33,7 @@ def as_source(data: object) -> object:
 
     Rows are a list of dicts, a `datasets.Dataset`, or a table of pandas, polars or Arrow. Equal
     rows give the same file. Raises DataError with row and column for a value that JSON cannot
-    hold; missing values of tables are null.
+    hold; missing values of tables are null, and inside objects absent, as in Parquet files.
     """
     if data is None or isinstance(data, str | int | float):
         return data
@@ -56,7 +57,7 @@ def _rows_of(data: object) -> Iterator[object]:
     if hasattr(data, "__arrow_c_stream__") and not hasattr(data, "column_names_and_features"):
         return _rows_of_table(cast("Table", data))
     if isinstance(data, Iterable) and not isinstance(data, bytes | Mapping):
-        return iter(data)
+        return map(_without_nulls, data) if hasattr(data, "features") else iter(data)
     raise DataError(
         f"Rows cannot be read from {type(data).__name__}.",
         remedy="Give a path, a list of dicts, a datasets.Dataset, or a table of pandas, polars or "
@@ -70,7 +71,12 @@ def _rows_of_table(table: Table) -> Iterator[object]:
     reader = pyarrow.RecordBatchReader.from_stream(table)
     names = [name for name in reader.schema.names if not name.startswith("__index_level_")]
     for batch in reader:
-        yield from batch.select(names).to_pylist()
+        yield from map(_without_nulls, batch.select(names).to_pylist())
+
+
+def _without_nulls(row: object) -> object:
+    """A row of a Dataset or table: Arrow gives all objects of a column the keys of each other."""
+    return {k: plain(v) for k, v in row.items()} if isinstance(row, Mapping) else row
 
 
 def _written(rows: Iterator[object]) -> Path:

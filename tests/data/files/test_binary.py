@@ -50,7 +50,12 @@ def test_what_the_library_datasets_saves_is_read(tmp_path, kind):
         writer.write_table(table, max_chunksize=2)
     (tmp_path / "state.json").write_text("{}")
     (tmp_path / "dataset_info.json").write_text("{}")
+    with make(str(tmp_path / "cache-0123456789abcdef.arrow"), table.schema) as writer:
+        writer.write_table(table)  # what `map` computed there
     assert read(tmp_path).rows == ROWS
+    (tmp_path / "dataset_info.json").unlink()
+    (tmp_path / "state.json").unlink()
+    assert read(tmp_path).rows == ROWS * 2
 
 
 def test_batches_do_not_change_rows(tmp_path, monkeypatch):
@@ -85,11 +90,12 @@ def test_a_cut_file_is_a_fault(tmp_path, cut):
 
 
 def test_values_that_json_has_not_are_texts_and_numbers(tmp_path):
-    row = {"day": datetime.date(2020, 1, 2), "price": decimal.Decimal("1.5"), "raw": b"\x00"}
+    long, short = decimal.Decimal("12345678901234567.00"), decimal.Decimal("19.90")
+    row = {"day": datetime.date(2020, 1, 2), "long": long, "call": {"x": short}, "raw": b"\x00"}
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
-    assert read(tmp_path / "a.parquet").rows == [
-        {"day": "2020-01-02", "price": 1.5, "raw": b"\x00"}
-    ]
+    (found,) = read(tmp_path / "a.parquet").rows
+    assert (found["day"], found["long"]) == ("2020-01-02", "12345678901234567.00")
+    assert (found["call"], found["raw"]) == ({"x": 19.9}, b"\x00")
     (fault,) = scan(tmp_path / "a.parquet", columns={"prompt": "raw", "completion": "day"}).faults
     assert (fault.code, "bytes" in fault.message) == ("wrong_type", True)
 

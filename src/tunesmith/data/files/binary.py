@@ -110,14 +110,18 @@ def _records(batches: Iterator["pa.RecordBatch"]) -> Iterator[Record]:
 
 
 def plain(value: object) -> object:
-    """A value as JSON has it.
+    """A column's value as JSON has it; a decimal as its text, since JSON's numbers would round it.
 
     Inside objects what is null is absent, since a column's objects all have the same keys.
     """
+    return str(value) if isinstance(value, decimal.Decimal) else _plain_inside(value)
+
+
+def _plain_inside(value: object) -> object:
     if isinstance(value, dict):
-        return {name: plain(inner) for name, inner in value.items() if inner is not None}
+        return {name: _plain_inside(inner) for name, inner in value.items() if inner is not None}
     if isinstance(value, list):
-        return [plain(inner) for inner in value]
+        return [_plain_inside(inner) for inner in value]
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, decimal.Decimal):
