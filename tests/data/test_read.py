@@ -138,7 +138,7 @@ def test_a_mapped_column_may_have_the_name_of_another_of_ours(write):
         ({"zz": "completion"}, "auto", "no format has", "the file has prompt, completion."),
         ({"prompt": "q"}, "auto", "no row has the column `q`", "Name one that is there."),
         ({"completion": "Complet"}, "auto", "(found: prompt, completion)", "=completion?"),
-        ({"history": "prompt"}, "prompt-completion", "prompt-completion does not have", "OURS="),
+        ({"choices": "prompt"}, "prompt-completion", "prompt-completion does not have", "OURS="),
         ({"a": "prompt", "reply": "completion"}, "prompt-completion", "both mean", "Give one"),
         ({"a": "prompt", "reply": "completion"}, "auto", "(found: prompt, compl", "Without that"),
     ],

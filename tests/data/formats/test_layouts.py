@@ -210,3 +210,22 @@ def test_other_values_that_are_no_text_are_faults(write, value):
 def test_a_number_that_asks_is_a_fault(write):
     path = write({"prompt": "q", "completion": "a"}, {"prompt": 3, "completion": "a"})
     assert [fault.code for fault in scan(path).faults] == ["wrong_type"]
+
+
+def test_the_system_prompt_and_the_history_of_a_prompt_are_read(write):
+    row = {"prompt": "q", "completion": "a", "system": "s", "history": [["q0", "a0"]]}
+    (found,) = scan(write(row)).conversations
+    assert [m.content for m in found.messages] == ["s", "q0", "a0", "q", "a"]
+    assert found.supervised == (4,)
+
+
+def test_a_question_with_options_is_a_multiple_choice(write):
+    rows = [
+        {"question": "q", "options": ["x", "y"], "answer": "B"},
+        {"question": "q", "options": {"A": "x", "B": "y"}, "answer": "y", "answer_idx": "B"},
+        {"question": "q", "options": ["B", "y"], "answer": "y"},
+    ]
+    reading = scan(write(*rows))
+    assert (reading.format, reading.faults) == ("multiple-choice", ())
+    assert [c.messages[-1].content for c in reading.conversations] == ["y"] * 3
+    assert scan(write({"question": "q", "answer": "a", "options": None})).format == "query-response"

@@ -86,3 +86,9 @@ def test_a_map_is_kept_under_the_names_of_the_format():
     assert meaning("answer", FORMATS["alpaca"]) == "output"
     assert resolved({"answer": "x", "response": "y"}, FORMATS["alpaca"]) is None
     assert renamed({"a": 1, "b": 2, "c": 3}, {"b": "a"}) == {"c": 3, "b": 1}
+
+
+def test_a_column_that_is_mapped_away_is_missing(write):
+    row = ROWS["prompt-completion"]
+    (fault,) = scan(write(row), format="prompt-completion", columns={"history": "prompt"}).faults
+    assert (fault.code, '"prompt" is missing' in fault.message) == ("missing_column", True)

@@ -68,6 +68,7 @@ def test_two_readings_are_asked_about_with_both_named(row, words):
         ({"What is asked?": 1}, "text with --data.map 'text=What is asked?',"),
         ({"prompt": 1}, "--data.map prompt=COLUMN"),
         ({"prompt": 1, "The Completion": 2}, "with --data.map 'completion=The Completion'."),
+        ({"input": 1, "output": 2}, "--data.map prompt=input --data.map completion=output."),
         ({"review": 1, "rating": 2}, "map them: --data.map prompt=COLUMN"),
     ],
 )
@@ -82,6 +83,9 @@ def test_unknown_columns_get_the_flags_with_fewest_changes(row, remedy):
     [
         ({"prompt": "p", "chosen": "c", "rejected": "r"}, "completion=chosen"),
         ({"chosen": [{"role": "user"}], "rejected": []}, "messages=chosen"),
+        ({"prompt": "p", "chosen": [{"role": "user"}], "rejected": []}, "messages=chosen"),
+        ({"prompt": [], "chosen": [{"role": "assistant"}], "rejected": []}, "messages=chosen"),
+        ({"prompt": [1], "chosen": [{"role": "assistant"}], "rejected": []}, "completion=chosen"),
         (
             {"question": "p", "chosen": "c", "rejected": "r"},
             "prompt=question --data.map completion=chosen",

@@ -2,11 +2,13 @@
 
 import functools
 from collections.abc import Sequence
+from string import ascii_uppercase
 
 from tunesmith.data.faults import Fault, RowNotes
 from tunesmith.data.formats.chats import parse_messages
 from tunesmith.data.formats.layout import (
     ANSWERS,
+    OPENING,
     TOOL_COLUMNS,
     Format,
     Row,
@@ -38,16 +40,16 @@ ALPACA = Format(
     name="alpaca",
     columns={"instruction": ("task",), "output": ("response", "answer", "completion")},
     parse=functools.partial(parse_pair, asked=("instruction", "input"), answer="output"),
-    optional=("input", "history", "system", *TOOL_COLUMNS),
+    optional=("input", *OPENING, *TOOL_COLUMNS),
     synonyms={"response": "output", "context": "input"},
 )
 QUERY_RESPONSE = Format(
     name="query-response",
     columns={"query": ("request", "question"), "response": ("reply", "answer")},
     parse=functools.partial(parse_pair, asked=("query",), answer="response"),
-    optional=("history", "system", *TOOL_COLUMNS),
+    optional=(*OPENING, *TOOL_COLUMNS),
     synonyms={"question": "query", "answer": "response"},
-    recognizes=lambda row: "choices" not in row,
+    recognizes=lambda row: row.get("choices") is None and row.get("options") is None,
 )
 
 
@@ -63,7 +65,8 @@ def refusal(row: Row) -> Fault:
     if isinstance(row.get("input"), dict):
         what = "Write the messages of each input with its preferred output"
         return Fault("preference", WHY, f"{what} as one `messages` list.")
-    if isinstance(row.get("chosen"), list) and not row.get("prompt"):
+    chosen = row.get("chosen")
+    if isinstance(chosen, list) and (not row.get("prompt") or any(map(_is_asked, chosen))):
         flag = "messages=chosen"
     elif "prompt" in row:
         flag = "completion=chosen"
@@ -73,6 +76,10 @@ def refusal(row: Row) -> Fault:
         remedy = "Cut the chosen texts into prompt and completion, and train on those."
         return Fault("preference", WHY, remedy)
     return Fault("preference", WHY, f"Train on the chosen ones with --data.map {flag}.")
+
+
+def _is_asked(message: object) -> bool:
+    return isinstance(message, dict) and message.get("role") == "user"
 
 
 def parse_preference(row: Row, notes: RowNotes) -> Conversation:
@@ -92,14 +99,16 @@ PREFERENCE = Format(
 def parse_prompt_completion(row: Row, notes: RowNotes) -> Conversation:
     """A text prompt is one user message, a text completion one assistant message.
 
-    The answers in the completion are trained.
+    The answers in the completion are trained, those of the `history` are not.
     """
+    before = opening(row, notes)
     prompt = parse_side(row["prompt"], notes, column="prompt", role="user")
     completion = parse_side(row["completion"], notes, column="completion", role="assistant")
     if isinstance(row.get("label"), bool):
         remedy = "Keep the rows whose label is true, without `label`."
         notes.problem("preference", UNPAIRED, remedy=remedy)
-    return Conversation((*prompt, *completion), completion_from=len(prompt))
+    asked = (*before, *prompt)
+    return Conversation((*asked, *completion), completion_from=len(asked))
 
 
 def parse_side(value: object, notes: RowNotes, *, column: str, role: str) -> list[Message]:
@@ -127,17 +136,17 @@ PROMPT_COMPLETION = Format(
         ),
     },
     parse=parse_prompt_completion,
-    optional=TOOL_COLUMNS,
+    optional=(*OPENING, *TOOL_COLUMNS),
 )
 
 
 def parse_multiple_choice(row: Row, notes: RowNotes) -> Conversation:
     """The query is what the user says, the text of the right choice the answer.
 
-    `gold` is the place of the right choice, counted from 0, or its text; a place in quotes is one
-    as long as no other choice has that text. The layout of ARC is read as well: choices as
-    {"text": [...], "label": ["A", ...]} with the label of the right one; where labels are numbers,
-    a number is one of them and no place.
+    `gold` is the place of the right choice, counted from 0 or as a letter from A, or its text; a
+    place in quotes is one as long as no other choice has that text. Choices with labels are read as
+    well, {"text": [...], "label": ["A", ...]} as in ARC or {"A": ..., ...}, with the label of the
+    right one; where labels are numbers, a number is one of them and no place.
     """
     what = "the right choice is trained as the answer; the others are not used"
     notes.note("choices_unused", what)
@@ -150,8 +159,9 @@ def parse_multiple_choice(row: Row, notes: RowNotes) -> Conversation:
 def _choices(given: object, notes: RowNotes) -> tuple[list[str], list[str]]:
     """The choices, and their labels where they have some."""
     value, labels = as_list(given), []
-    if isinstance(value, dict) and "text" in value:
-        value, labels = value["text"], value.get("label", [])
+    if isinstance(value, dict):
+        by_label = (list(value.values()), list(value))
+        value, labels = (value["text"], value.get("label", [])) if "text" in value else by_label
     texts = _texts(value, notes)
     if texts == []:
         notes.problem(
@@ -179,8 +189,11 @@ def _gold(value: object, texts: list[str], labels: list[str], notes: RowNotes) -
         return texts[labels.index(name)]
     is_counted = not any(label.isdecimal() for label in labels)
     by_place = {str(place): text for place, text in enumerate(texts)} if is_counted else {}
+    by_letter = {} if labels else dict(zip(ascii_uppercase, texts, strict=False))
     if name in by_place and (is_number or name not in texts or by_place[name] == name):
         return by_place[name]
+    if name in by_letter and name not in texts:
+        return by_letter[name]
     if name in by_place:
         what = f"{notes.called('gold')} is {value!r}: the place of {by_place[name]!r:.80}, "
         what += "or that choice itself."
@@ -202,7 +215,10 @@ MULTIPLE_CHOICE = Format(
     name="multiple-choice",
     columns={"query": ("question",), "choices": ("options",), "gold": ("answer", "label")},
     parse=parse_multiple_choice,
-    synonyms={"question": "query", "answerKey": "gold", "answer": "gold", "label": "gold"},
+    synonyms={
+        **{"question": "query", "options": "choices"},
+        **{"answerKey": "gold", "answer": "gold", "label": "gold"},
+    },
 )
 
 

@@ -129,6 +129,9 @@ def as_list(value: object) -> object:
     return from_text(value) if is_json else value
 
 
+OPENING = ("history", "system")
+
+
 def opening(row: Row, notes: RowNotes) -> list[Message]:
     """The system prompt and the turns of `history`, as far as the row has them."""
     system = optional_text(row, "system", notes)
@@ -326,8 +329,9 @@ def missing_columns(row: Row, format: Format, columns: Mapping[str, str]) -> lis
     """
     if is_of_a_list(row) and not any(theirs in row for theirs in columns.values()):
         return [not_an_object(list(row.values()))]
-    free = [name for name in row if not format.uses(name) and name not in columns.values()]
-    here = {*format.named(row), *(ours for ours, theirs in columns.items() if theirs in row)}
+    left = {name: value for name, value in row.items() if name not in columns.values()}
+    free = [name for name in left if not format.uses(name)]
+    here = {*format.named(left), *(ours for ours, theirs in columns.items() if theirs in row)}
     problems = []
     for column in format.columns:
         theirs = columns.get(column)

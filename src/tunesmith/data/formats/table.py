@@ -254,14 +254,17 @@ def _unknown(rows: Sequence[Row], columns: Mapping[str, str]) -> Fault:
 
 
 def _mapping_remedy(found: Sequence[str]) -> str:
-    """The flags that would make rows of these columns a format: of several the fewest."""
+    """The flags that would make rows of these columns a format: of several the fewest, and text,
+    which trains one column alone, where there is no other.
+    """
     ways = []
     for format in FORMATS.values():
         free = [name for name in found if name not in format.columns]
         near = {c: probable(c, free, format) for c in format.columns if c not in found}
         mapped = {ours: theirs for ours, theirs in near.items() if theirs is not None}
         if len(mapped) == len(near) == len(set(near.values())):
-            ways.append((len(mapped), f"Read it as {format.name} with {flags(mapped)}."))
+            cost = format is PLAIN_TEXT, len(mapped)
+            ways.append((cost, f"Read it as {format.name} with {flags(mapped)}."))
     if ways:
         return min(ways, key=lambda way: way[0])[1]
     if len(found) == 1 and not any(format.uses(found[0]) for format in FORMATS.values()):
