@@ -169,3 +169,15 @@ def test_a_folder_that_may_not_be_read_is_told_with_its_reason(tmp_path, monkeyp
     (fault,) = scan(tmp_path).faults
     assert fault.code == "unreadable"
     assert "secret: Permission denied" in fault.message
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md"])
+def test_json_in_a_file_of_text_is_read_as_what_it_is(tmp_path, name):
+    row = {"prompt": "q", "completion": "a"}
+    for text in (json.dumps(row), json.dumps([row]), json.dumps([row], indent=2)):
+        assert read(tmp_path / name, text).rows == [row]
+    lists = [["q", "a"], ["p", "b"]]
+    text = "".join(f"{json.dumps(each)}\n" for each in lists)
+    assert [list(values.values()) for values in read(tmp_path / name, text).rows] == lists
+    for text in ("[1] A note.", "{curly} words", '["So it is", he said.]', "{", "[link](x.md)"):
+        assert read(tmp_path / name, text).rows == [{"text": text}]

@@ -1,6 +1,7 @@
 """Which records a path holds: a file of any kind, a folder of files, or a data set of the hub."""
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +41,8 @@ def data_files(
     Texts count only where there is nothing else: beside rows they are a README or a license.
     """
     everything = sorted(_walk(folder))
-    found = [path for path in everything if kind_of_name(path) in suffixes]
+    data = [path for path in everything if not _is_cache(path)]
+    found = [path for path in data if kind_of_name(path) in suffixes]
     rows = [path for path in found if kind_of_name(path) not in PROSE]
     texts = [path for path in found if not path.name.upper().startswith(ABOUT_A_FOLDER)]
     files = _of_part(folder, rows or texts or found, part)
@@ -82,6 +84,12 @@ def _walk(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]
         files += [Path(above) / n for n in names if not n.startswith(".") and n not in NO_ROWS]
     return [path for path in files if path.is_file()]
+
+
+def _is_cache(path: Path) -> bool:
+    """Whether `datasets` keeps there what it computed from the rows beside it."""
+    beside = ("state.json", "dataset_info.json")
+    return path.match("cache-*.arrow") and any((path.parent / name).exists() for name in beside)
 
 
 def _refuse(error: OSError) -> NoReturn:
@@ -128,6 +136,9 @@ READERS: Mapping[str, RecordReader] = {
     **dict.fromkeys((".xlsx", ".xlsm", ".xls", ".ods"), read_sheet),
     **dict.fromkeys((".txt", ".md"), read_prose),
 }
+# How lines of objects and of lists begin, and a list of objects; a text hardly does.
+JSON_ROWS = re.compile(rb'(?:\[\s*)?\{\s*"[^"\n]*(?:"\s*:|$)|\[\s*"[^"\n]*"\s*,\s*["{\[\d-]')
+BEGINNING = 1 << 10  # bytes
 # What a file is by its first bytes, whatever it is called.
 MAGIC = (
     (b"PAR1", ".parquet"),
@@ -139,11 +150,13 @@ MAGIC = (
 
 def reader_of(source: Source, readers: Mapping[str, RecordReader]) -> RecordReader:
     """What reads the file; raises Broken where nothing does."""
-    head = source.head(64)
+    head = source.head(BEGINNING)
     if not head.strip():
         raise Broken("empty_file", "holds no rows.", "Name a file with rows.")
     suffix = next((suffix for magic, suffix in MAGIC if head.startswith(magic)), source.suffix)
-    if suffix not in readers and head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    is_json = start[:1] in (b"{", b"[")
+    if is_json and (suffix not in readers or (suffix in PROSE and JSON_ROWS.match(start))):
         suffix = ".json"
     if suffix not in readers:
         what = f"files of kind `{source.suffix or 'without suffix'}` are not read (known: "

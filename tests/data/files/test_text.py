@@ -13,6 +13,7 @@ from tunesmith.data.rows import ReadOptions
 KOREAN = "question,answer\n12시 땡!,하루가 또 가네요.\n1지망 학교 떨어졌어,위로해 드립니다.\n"
 FRENCH = "question,réponse\nÇa va ?,Très bien, merci à vous.\nOù est l'école ?,Près de la forêt.\n"
 POLISH = "pytanie,odpowiedź\nJak się masz?,Dziękuję bardzo\nGdzie jest szkoła?,Za rogiem Żółtej\n"
+TURKISH = "soru,cevap\nSiparişim ne zaman gelir?,İki gün içinde ışık hızıyla\nİade?,Değil, üç gün\n"
 RUSSIAN = "вопрос,ответ\nКак дела?,Спасибо хорошо\nГде школа?,Там за углом\n"
 JAPANESE = "質問,答え\n元気ですか,はい元気です\n学校はどこですか,あそこです\n"
 TABLE = "prompt,completion\n안녕?,잘 지냈어요.\n뭐 해?,공부하고 있어요.\n"
@@ -35,6 +36,7 @@ def rows(tmp_path, data, **options):
         (FRENCH, "cp1252"),
         (FRENCH, "latin-1"),
         (POLISH, "cp1250"),
+        (TURKISH, "cp1254"),
         (RUSSIAN, "cp1251"),
     ],
 )

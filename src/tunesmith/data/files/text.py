@@ -98,9 +98,10 @@ def _legacy(head: bytes) -> EncodingChoice:
     best = found[0]
     near = [m for m in found if m.chaos - best.chaos < 0.02 and best.coherence - m.coherence < 0.1]
     readings = {head.decode(m.encoding, "replace"): m.encoding for m in reversed(near)}
-    western = head.decode("cp1252", "replace")
-    if western in readings and best.language not in CENTRAL:
-        readings = {western: "cp1252"}
+    western = "cp1254" if best.language == "Turkish" else "cp1252"
+    read = head.decode(western, "replace")
+    if read in readings and best.language not in CENTRAL:
+        readings = {read: western}
     if len(readings) > 1:
         shown = " or ".join(f"{name} (`{_snippet(text)}`)" for text, name in readings.items())
         what = f"is not UTF-8, and could be {shown}."
