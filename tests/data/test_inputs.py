@@ -143,3 +143,27 @@ def test_lines_of_text_in_another_encoding_are_inputs(write):
     inputs, notes = read_inputs(write("안녕하세요 여러분".encode("cp949"), name="inputs.txt"))
     assert [each.text for each in inputs] == ["안녕하세요 여러분"]
     assert [note.code for note in notes] == ["encoding"]
+
+
+def test_a_system_prompt_and_a_history_in_columns_of_their_own_are_asked_too(write):
+    rows = [{"system": "s", "messages": TALK[:1]}, {"system": "s", "prompt": "hi"}]
+    history = {"question": "hi", "history": [["q", "a"]]}
+    found, codes = read(write(*rows, history))
+    assert [[m.content for m in messages] for messages, *_ in found] == [
+        ["s", "hi"],
+        ["s", "hi"],
+        ["q", "a", "hi"],
+    ]
+    assert codes == set()
+
+
+def test_headings_of_a_spreadsheet_ask(write):
+    file = write("질문,답변,번호", "hi,hello,1", name="in.csv")
+    assert read(file) == ([((USER,), 2, "hello")], {"answer_set_aside", "unused_columns"})
+    assert read(write("고객 문의", "hi", name="in.csv")) == ([((USER,), 2, None)], set())
+    with pytest.raises(FaultyData, match='Name the one that is "prompt"'):
+        read(write("질문,고객", "hi,hello", name="in.csv"))
+
+
+def test_json_lines_in_a_text_file_are_rows(write):
+    assert read(write({"prompt": "hi"}, name="inputs.txt")) == ([((USER,), 1, None)], set())

@@ -1,13 +1,14 @@
 """Which inputs a file asks to be answered: rows of any kind, or plain text with one on a line."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from tunesmith.data.faults import Fault, Note, RowNotes, RowReport, refuse
 from tunesmith.data.files.source import Broken, Source
 from tunesmith.data.files.text import open_text
-from tunesmith.data.formats.chats import SHAREGPT
+from tunesmith.data.formats.chats import SHAREGPT, parse_turns
 from tunesmith.data.formats.columns import (
     ALPACA,
     MULTIPLE_CHOICE,
@@ -15,9 +16,10 @@ from tunesmith.data.formats.columns import (
     QUERY_RESPONSE,
     parse_side,
 )
-from tunesmith.data.formats.layout import TOOL_COLUMNS, Row, shown
+from tunesmith.data.formats.headings import with_headings
+from tunesmith.data.formats.layout import OPENING, TOOL_COLUMNS, Row, opening, renamed, shown
 from tunesmith.data.read import BLANK_LINE, check
-from tunesmith.data.records import READERS, read_records
+from tunesmith.data.records import READERS, SAMPLE, chunked, read_records
 from tunesmith.data.rows import Conversation, Message, ReadOptions, Record
 
 PROMPT, MESSAGES = "prompt", "messages"
@@ -25,6 +27,19 @@ ASKED = (PROMPT, *PROMPT_COMPLETION.columns[PROMPT], MESSAGES)
 ANSWERED = ("completion", *PROMPT_COMPLETION.columns["completion"])
 ANSWER_SET_ASIDE = ("answer_set_aside", "the answer in the file is not used as an answer")
 LAYOUTS = (SHAREGPT, ALPACA, QUERY_RESPONSE, MULTIPLE_CHOICE)
+# What headings may name: the answer need not be there.
+ASKING = (
+    *(
+        replace(format, columns={asked: format.columns[asked]})
+        for format, asked in (
+            (PROMPT_COMPLETION, PROMPT),
+            (QUERY_RESPONSE, "query"),
+            (ALPACA, "instruction"),
+        )
+    ),
+    MULTIPLE_CHOICE,
+)
+WHICH = f'Name the one that is "{PROMPT}".'
 PLACEHOLDER = Message("assistant", "-")
 
 
@@ -57,13 +72,18 @@ def read_inputs(path: str | Path) -> tuple[list[Input], tuple[Note, ...]]:
     file, report = str(path), RowReport()
     inputs: list[Input] = []
     readers = {**READERS, **dict.fromkeys((".txt", ".md"), read_text_lines)}
-    for record in read_records(path, readers=readers):
+    records = read_records(path, readers=readers)
+    first = next(chunked(records, SAMPLE), [])
+    rows = [record.values for record in first if record.values is not None]
+    columns, several = with_headings(rows, {}, ASKING)
+    refuse([replace(problem, remedy=WHICH).at(file, None) for problem in several])
+    for record in chain(first, records):
         report.add_faults(filter(None, [record.fault(file)]))
         report.add_notes([BLANK_LINE] if record.is_blank else record.notes, line=record.line)
         if record.values is None:
             continue
-        notes = RowNotes()
-        messages, reference = _asked(record.values, notes)
+        notes = RowNotes(names=columns)
+        messages, reference = _asked(renamed(record.values, columns), notes)
         where = record.file or file
         found = notes.problems or check(Conversation((*messages, PLACEHOLDER)))
         report.add_faults(problem.at(where, record.line) for problem in found)
@@ -101,8 +121,12 @@ def _asked(row: Row, notes: RowNotes) -> tuple[list[Message], str | None]:
         asked, tools = _column(row, notes), ()
         if asked is None:
             return [], None
-        messages = parse_side(row[asked], notes, column=asked, role="user")
-        used = {asked}
+        if asked == MESSAGES:
+            turns = parse_turns(row, notes, column=MESSAGES, turns=row[MESSAGES])
+            messages, used = list(turns.messages), {MESSAGES, "system"}
+        else:
+            question = parse_side(row[asked], notes, column=asked, role="user")
+            messages, used = [*opening(row, notes), *question], {asked, *OPENING}
     if tools or any(message.tool_calls or message.role == "tool" for message in messages):
         what = "the row has tools or calls of them, and an input is asked without tools."
         notes.problem("tools", what, remedy="Remove the row.")
@@ -131,5 +155,5 @@ def _column(row: Row, notes: RowNotes) -> str | None:
         notes.problem("missing_column", what, remedy=f'Name it "{PROMPT}" or "{MESSAGES}".')
     elif len(ours) > 1:
         what = f"{' and '.join(ours)} could each be what is asked."
-        notes.problem("ambiguous_columns", what, remedy=f'Name the one that is "{PROMPT}".')
+        notes.problem("ambiguous_columns", what, remedy=WHICH)
     return None if notes.problems else ours[0]
