@@ -1,8 +1,8 @@
 """`evaluate`: the same judgement as at the end of a training, again, elsewhere, and of less."""
 
-import functools
 import json
 import shutil
+from functools import cache, partial
 
 import pytest
 
@@ -13,6 +13,8 @@ from tunesmith.core.errors import ConfigError, DataError, RunError
 from tunesmith.core.progress import Cancelled, Notice, Phase, Progress
 from tunesmith.evaluation import answering, score_cache
 from tunesmith.runs.evaluate import evaluate_target
+from tunesmith.runs.evaluated import known_evaluation
+from tunesmith.runs.folder import alone
 from tunesmith.runs.run import resume_run, train_run
 
 METHODS = ({"kind": "lora", "rank": 2}, {"kind": "p-tuning", "tokens": 3}, {"kind": "full"})
@@ -36,7 +38,7 @@ def made(folder, *, measures=UNMEASURED, **changes):
 def folders(tmp_path_factory):
     """A folder with a run of each of two kinds, that none of the tests changes."""
 
-    @functools.cache
+    @cache
     def of(kind):
         folder = tmp_path_factory.mktemp(kind)
         train_run(made(folder, method={"kind": kind, **RANK[kind]}))
@@ -122,6 +124,30 @@ def test_the_result_inside_a_run_means_the_run(trained, tmp_path):
     assert found.folder == tmp_path / "run"
 
 
+def test_changed_rows_of_which_some_are_held_out_are_reported(trained, tmp_path):
+    trained()
+    rows_file(tmp_path / "rows.jsonl", count=30)
+    found, notices = evaluated(tmp_path / "run")
+    (note,) = (text for text in notices if "may have been trained on" in text)
+    assert str(tmp_path / "rows.jsonl") in note
+    assert found.document["changed_rows"] == note
+    assert known_evaluation(str(tmp_path / "run"), {}, data=None, out=None).notes == (note,)
+    found, notices = evaluated(tmp_path / "run", data=str(rows_file(tmp_path / "other.jsonl", 7)))
+    assert "changed_rows" not in found.document  # which were never trained on
+
+
+def test_rows_of_a_folder_that_were_changed_are_asked_again(tmp_path):
+    (tmp_path / "held").mkdir()
+    rows_file(tmp_path / "held" / "a.jsonl", count=5)
+    config(tmp_path)
+    data = {"train": str(tmp_path / "rows.jsonl"), "eval": str(tmp_path / "held")}
+    train_run(config(tmp_path, data=data))
+    known = partial(known_evaluation, str(tmp_path / "run"), {}, data=None, out=None)
+    assert known() is not None
+    rows_file(tmp_path / "held" / "a.jsonl", count=6)
+    assert known() is None
+
+
 def test_another_file_is_asked_with_other_settings_and_the_summary_tells_of_it(trained, tmp_path):
     trained()
     other = rows_file(tmp_path / "other.jsonl", count=7)
@@ -141,8 +167,10 @@ def test_another_file_is_asked_with_other_settings_and_the_summary_tells_of_it(t
 def test_what_is_found_can_go_elsewhere_and_the_run_stays_as_it_is(trained, tmp_path):
     trained()
     before = {p: p.read_bytes() for p in (tmp_path / "run").glob("*.json*")}
-    found, _ = evaluated(tmp_path / "run", out=tmp_path / "deep" / "out")
+    with alone(tmp_path / "run"):  # it takes no lock there, as where it may only be read
+        found, _ = evaluated(tmp_path / "run", out=tmp_path / "deep" / "out")
     assert {p.name for p in (tmp_path / "deep" / "out").iterdir()} == {
+        ".lock",
         "evaluation.json",
         "answers.jsonl",
     }

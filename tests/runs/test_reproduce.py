@@ -14,10 +14,12 @@ from tests.runs.tiny import config
 from tests.runs.trained import copy_of
 from tunesmith.cli.main import main
 from tunesmith.core.errors import ModelError, RunError
+from tunesmith.core.progress import Progress
 from tunesmith.runs import lock
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.reproduce import RepeatOrder, check_run, repeat_run
-from tunesmith.runs.run import train_run
+from tunesmith.runs.run import resume_run, train_run
+from tunesmith.training.events import StepDone
 
 SHORT = {"steps": 2, "rows_per_step": 20, "lr": 0.01}  # every row is in every step
 METHODS = {
@@ -254,6 +256,27 @@ def test_a_resumed_run_keeps_its_first_lock_and_what_was_different(run):
     assert kept == first
     lock.write_lock(folder, first)
     assert any("resumed where" in each for each in check_run(run, RepeatOrder()).notes)
+
+
+@pytest.mark.parametrize("place", ["rows.jsonl", "base/config.json"])
+def test_a_run_over_other_rows_or_another_base_is_resumed_only_without_its_lock(tmp_path, place):
+    steps, data = [], {"train": str(tmp_path / "rows.jsonl"), "eval": 0.2}
+    made = config(tmp_path, data=data, evaluate={})
+    heard = Progress(
+        lambda event: steps.append(event) if isinstance(event, StepDone) else None,
+        cancelled=lambda: len(steps) >= 2,
+    )
+    assert train_run(made, progress=heard).reason == "stopped"
+    folder, file = RunFolder(tmp_path / "run"), tmp_path / place
+    before, file_before = folder.environment.read_bytes(), file.read_text()
+    file.write_text(file_before + "\n")
+    with pytest.raises(RunError, match="began with something else") as refused:
+        resume_run(folder.path)
+    assert refused.value.code == lock.CHANGED
+    assert folder.environment.read_bytes() == before
+    folder.lock.unlink()  # as its remedy says
+    (text,) = (text for text in resume_run(folder.path).notices if "SHA-256" in text)
+    assert json.loads(folder.lock.read_text())["resumed"] == [[text]]
 
 
 def test_a_run_that_has_not_ended_and_one_without_any_record_are_refused(run):

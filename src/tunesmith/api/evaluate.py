@@ -100,7 +100,7 @@ def evaluate(  # noqa: PLR0913  # what is evaluated, on what, how, and who hears
         if not fresh:
             known = known_evaluation(name, overrides, data=data_file, out=place)
         if known is not None and (earlier is None or known.knows_against(earlier)):
-            return Evaluation(known, (KNOWN,))
+            return Evaluation(known, (KNOWN, *known.notes))
         with working(stopped=STOPPED, on_event=on_event, progress=progress) as work:
             from tunesmith.runs.evaluate import evaluate_target
 

@@ -38,7 +38,9 @@ def cut_notes(evaluation: Mapping[str, Any], words: Phrases, *, tuned: bool) -> 
 
 
 def result_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:
-    """The tuned model's answers that were cut, and arms that were left out."""
+    """Rows that were changed, the tuned model's answers that were cut, arms that were left out."""
+    if changed := evaluation.get("changed_rows"):
+        yield localized(str(changed), words.language)
     yield from cut_notes(evaluation, words, tuned=True)
     for arm, why in (evaluation.get("left_out") or {}).items():
         said = localized(str(why), words.language)

@@ -21,7 +21,7 @@ from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.hashes import COMBINED, hash_folder
 from tunesmith.runs.card import update_card
-from tunesmith.runs.evaluated import EvaluatedTarget, inputs_sha256
+from tunesmith.runs.evaluated import CHANGED_ROWS, EvaluatedTarget, inputs_sha256
 from tunesmith.runs.evaluation_files import (
     training_history,
     training_seconds,
@@ -31,6 +31,7 @@ from tunesmith.runs.evaluation_files import (
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.inputs import require_files, require_target, run_of
 from tunesmith.runs.locate import locate
+from tunesmith.runs.lock import changed_rows
 from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows_for
 
@@ -73,17 +74,35 @@ def evaluate_target(
     subject = _with_rows(subject, progress)
     place = RunFolder(out) if out is not None else subject.run
     with ExitStack() as locks:
-        if subject.run is not None:
-            locks.enter_context(alone(subject.run.path))
-        found = evaluated(subject, target, progress)
-        document, answers = (found.document, found.answers) if found else (None, None)
         if place is not None:
             place.path.mkdir(parents=True, exist_ok=True)
+            locks.enter_context(alone(place.path))
+        changed = _changed_rows(subject, progress)
+        found = evaluated(subject, target, progress)
+        document, answers = (found.document, found.answers) if found else (None, None)
+        if document is not None and changed is not None:
+            document[CHANGED_ROWS] = changed
+        if place is not None:
             write_evaluation(found, place, inputs=inputs)
             update_summary(document, place)
             update_card(place)
     folder = place.path if place else None
     return EvaluatedTarget(target, config, document, answers, folder)
+
+
+def _changed_rows(subject: Subject, progress: Progress) -> str | None:
+    """That other rows are here than those of which a run held some out; None where none are."""
+    if subject.run is None or isinstance(subject.config.data.eval, str):
+        return None
+    found = changed_rows(subject.run, subject.config)
+    if not found:
+        return None
+    differences = "; ".join(each.text() for each in found)
+    text = (
+        f"rows were changed since, so some that are asked may have been trained on: {differences}"
+    )
+    progress.notice(CHANGED_ROWS, text)
+    return text
 
 
 def subject_of(target: str, overrides: Mapping[str, object], data: str | None) -> Subject:

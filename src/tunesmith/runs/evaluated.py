@@ -20,7 +20,7 @@ from tunesmith.models.names import known_folder
 from tunesmith.runs.folder import RunFolder, read_lines
 from tunesmith.runs.inputs import run_of
 
-KEY, AGAINST = "inputs_sha256", "against"
+KEY, AGAINST, CHANGED_ROWS = "inputs_sha256", "against", "changed_rows"
 PACKAGES = ("tunesmith", "torch", "transformers")  # whose versions may change an answer
 
 
@@ -43,6 +43,12 @@ class EvaluatedTarget:
     document: Mapping[str, object] | None
     answers: AnswerRows | None
     folder: Path | None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must not be overlooked of the rows that were asked."""
+        changed = (self.document or {}).get(CHANGED_ROWS)
+        return () if changed is None else (str(changed),)
 
     def knows_against(self, earlier: str) -> bool:
         """Whether it has the comparison with an earlier run, as that is now."""
@@ -136,13 +142,13 @@ def inputs_sha256(config: RunConfig, run: RunFolder) -> str | None:
         return None
     settings = config.model_dump(mode="json", exclude={"model", "out", "goal", "mirror"})
     try:
-        in_storage = _remote_sha256(config.data)
+        in_places = _sha256_of_places(config.data)
         parts = {
             "settings": _by_content(settings),
             "base": hash_folder(base)[COMBINED],
             "result": {path.name: file_sha256(path) for path in _weights(trained)},
             "versions": [_version(name) for name in PACKAGES],
-            **({"remote": in_storage} if in_storage else {}),
+            **({"remote": in_places} if in_places else {}),
         }
     except (OSError, TunesmithError):
         return None
@@ -154,10 +160,17 @@ def inputs_of(run: RunFolder) -> str | None:
     return inputs_sha256(run.read_config(), run)
 
 
-def _remote_sha256(data: DataSettings) -> list[str]:
-    """SHA-256 of rows in object storage as they are now; raises StorageError where it is closed."""
+def _sha256_of_places(data: DataSettings) -> list[str]:
+    """SHA-256 of the rows in folders and in object storage, where no setting is a file's name.
+
+    Raises StorageError where that is closed.
+    """
     sources = [*data.sources, *([data.held] if data.held else [])]
-    places = [remote.copied(each.path) for each in sources if remote.is_remote(each.path)]
+    places = [
+        remote.copied(each.path) if remote.is_remote(each.path) else Path(each.path)
+        for each in sources
+        if remote.is_remote(each.path) or Path(each.path).is_dir()
+    ]
     files = [path for place in places for path in sorted([place, *place.rglob("*")])]
     return [file_sha256(path) for path in files if path.is_file()]
 

@@ -22,7 +22,8 @@ from tunesmith import __version__
 from tunesmith.config import RunConfig
 from tunesmith.config.methods import init_path
 from tunesmith.core import files, host_memory
-from tunesmith.core.ranks import is_first, size
+from tunesmith.core.errors import RunError
+from tunesmith.core.ranks import size
 from tunesmith.data.rows import HUB
 from tunesmith.engine.device import describe
 from tunesmith.methods import table
@@ -95,19 +96,57 @@ def lock_of(
     }
 
 
-def write_lock(folder: RunFolder, lock: Values) -> None:
-    """Write the lock beside a new run; a resumed run keeps its first, and adds what differed."""
-    if not is_first():
-        return
-    kept = read_lock(folder)
-    if not folder.lock.is_file() or kept is None:
+def write_lock(folder: RunFolder, lock: Values) -> list[Differing]:
+    """Write the lock beside a new run; a resumed run keeps its first, and adds what differed.
+
+    Gives what differs now. Raises RunError where its lock has other rows, or another base.
+    """
+    kept, has_lock = read_lock(folder), folder.lock.is_file()
+    if kept is None:
         files.write_json(folder.lock, lock)
-        return
-    changed = [each.text() for each in differing(kept, lock)]
-    known = kept.get("resumed", [])
+        return []
+    lock = {**lock, "data": named_as(kept.get("data"), lock.get("data"))}
+    if has_lock:
+        _require_origin(folder, kept, lock)
+    found = differing(kept, lock)
+    changed, known = [each.text() for each in found], kept.get("resumed", [])
     assert isinstance(known, list)
     if changed and changed not in known:
-        files.write_json(folder.lock, {**kept, "resumed": [*known, changed]})
+        known = [*known, changed]
+    first = kept if has_lock else lock
+    files.write_json(folder.lock, {**first, **({"resumed": known} if known else {})})
+    return found
+
+
+CHANGED = "changed"
+_ORIGIN = ("base", "data")
+
+
+def _require_origin(folder: RunFolder, then: Values, now: Values) -> None:
+    """Raise RunError where the plan of a run was made over other rows, or another base."""
+    old, new = ({key: each[key] for key in _ORIGIN if key in each} for each in (then, now))
+    if found := differing(old, new):
+        raise RunError(
+            f"{folder.path}: the run began with something else: "
+            f"{'; '.join(each.text() for each in found)}.",
+            remedy="Put back what it began with, or train anew into another folder. To resume it "
+            f"over what is here now, remove {folder.lock}: rows that it was trained on may then be "
+            "scored as held out.",
+            code=CHANGED,
+        )
+
+
+def changed_rows(folder: RunFolder, config: RunConfig) -> list[Differing]:
+    """What is not as it was of the rows that a run was trained on, by its config or another."""
+    then = {"data": (read_lock(folder) or {}).get("data") or {}}
+    return differing(then, {"data": named_as(then["data"], data_hashes(config))})
+
+
+def named_as(old: object, new: object) -> object:
+    """Hashes under the names that they had, wherever the files lie now; where they are as many."""
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping) or len(old) != len(new):
+        return new
+    return {name: named_as(old[name], each) for name, each in zip(old, new.values(), strict=True)}
 
 
 def read_lock(folder: RunFolder) -> dict[str, Any] | None:

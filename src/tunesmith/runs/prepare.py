@@ -24,7 +24,6 @@ from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
 from tunesmith.runs import result
 from tunesmith.runs.alike import require_alike
-from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.lock import lock_of, write_lock
 from tunesmith.runs.retention import retention_of
 from tunesmith.runs.rows import load_rows_for, report_rows
@@ -110,8 +109,7 @@ def prepare(
         report_rows(config, loaded, rows, name, progress)
     run = with_length(run, rows)
     config = run.config
-    if is_first():
-        _record_origin(run.folder, config, loaded, rows)
+    by_first(lambda: _record_origin(run, loaded, rows), patient=True)
     evaluator = in_turn(
         lambda: Evaluator(
             base,
@@ -138,11 +136,16 @@ def prepare(
     return PreparedRun(run, loaded, evaluator, job)
 
 
-def _record_origin(folder: RunFolder, config: RunConfig, loaded: LoadedBase, rows: RunRows) -> None:
-    """Write what the run starts from, and the lock: what of that its bytes depend on."""
-    base = loaded.base
-    result.write_environment(folder.environment, base, config, rows)
-    write_lock(folder, lock_of(config, base.folder, device=base.device, dtype=base.dtype))
+def _record_origin(run: StartedRun, loaded: LoadedBase, rows: RunRows) -> None:
+    """Write what the run starts from, and the lock: what of that its bytes depend on.
+
+    Raises RunError for a resumed run with other rows or another base; what else differs is noticed.
+    """
+    base, config = loaded.base, run.config
+    lock = lock_of(config, base.folder, device=base.device, dtype=base.dtype)
+    for each in write_lock(run.folder, lock):
+        run.progress.notice("differs", each.text())
+    result.write_environment(run.folder.environment, base, config, rows)
 
 
 def build_optimizer(prepared: PreparedRun) -> torch.optim.Optimizer:

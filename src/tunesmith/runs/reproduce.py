@@ -25,9 +25,9 @@ from tunesmith.runs.inputs import require_files
 from tunesmith.runs.lock import (
     THREADS,
     Differing,
-    data_hashes,
     differing,
     lock_of,
+    named_as,
     pip_line,
     read_lock,
     unknown,
@@ -229,18 +229,7 @@ def _lock_now(config: RunConfig, then: Mapping[str, Any], progress: Progress) ->
         ) from None
     require_files(config.data)
     now = lock_of(config, base, device=device, dtype=dtype)
-    names, data = then.get("data") or {}, data_hashes(config)
-    if len(names) == len(data):  # called as they were then, wherever they lie now
-        pairs = zip(names.items(), data.values(), strict=True)
-        now["data"] = {name: _named_as(old, new) for (name, old), new in pairs}
-    return now
-
-
-def _named_as(old: object, new: object) -> object:
-    """The hashes of a folder's files, under the names that they had, where there are as many."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping) and len(old) == len(new):
-        return dict(zip(old, new.values(), strict=True))
-    return new
+    return {**now, "data": named_as(then.get("data"), now["data"])}
 
 
 def _notes(folder: RunFolder, then: Mapping[str, Any]) -> Iterator[str]:

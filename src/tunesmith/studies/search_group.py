@@ -11,6 +11,7 @@ from tunesmith.core.numbers import duration, pluralize
 from tunesmith.core.progress import Cancelled, Event, Phase, Progress, finishing_first
 from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
+from tunesmith.runs.lock import CHANGED
 from tunesmith.runs.prepare import LoadRows, PreparedRun, build_optimizer, member_of, prepare
 from tunesmith.runs.result import resolved
 from tunesmith.runs.started import begin
@@ -104,7 +105,7 @@ class SearchGroup:
                 together=AT_ONCE * step_tokens(prepared.job),
             )
         except TunesmithError as error:
-            if len(state.trials) == 1:
+            if len(state.trials) == 1 or error.code == CHANGED:  # which is so of all settings
                 raise
             self._fail(trial, error)
             return None
