@@ -126,6 +126,17 @@ def test_torchrun_takes_what_it_is_given():
         assert (read.module, read.training_script) == (True, "tunesmith")
 
 
+def test_torchrun_gives_its_ranks_nearly_the_time_that_the_scheduler_gives():
+    text = (FOLDER / "train.sbatch").read_text(encoding="utf-8")
+    limit = int(re.search(r"^#SBATCH --signal=TERM@(\d+)$", text, re.M)[1])
+    given = int(re.search(r"^export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=(\d+)", text, re.M)[1])
+    assert 30 < given < limit
+    spec = yaml.safe_dump(trainjob())
+    environment = {each["name"]: each["value"] for each in trainjob()["spec"]["trainer"]["env"]}
+    assert f"terminationGracePeriodSeconds: {limit}\n" in spec
+    assert environment["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] == str(given)
+
+
 @pytest.mark.parametrize(("name", "words"), trainings(), ids=lambda each: str(each)[:60])
 def test_every_training_is_a_command_line_that_exists(name, words):
     from typer.main import get_command
