@@ -258,15 +258,31 @@ def test_a_resumed_run_keeps_its_first_lock_and_what_was_different(run):
     assert any("resumed where" in each for each in check_run(run, RepeatOrder()).notes)
 
 
-@pytest.mark.parametrize("place", ["rows.jsonl", "base/config.json"])
-def test_a_run_over_other_rows_or_another_base_is_resumed_only_without_its_lock(tmp_path, place):
-    steps, data = [], {"train": str(tmp_path / "rows.jsonl"), "eval": 0.2}
-    made = config(tmp_path, data=data, evaluate={})
+def stopped_run(tmp_path):
+    """A run that was stopped after two steps."""
+    steps = []
     heard = Progress(
         lambda event: steps.append(event) if isinstance(event, StepDone) else None,
         cancelled=lambda: len(steps) >= 2,
     )
-    assert train_run(made, progress=heard).reason == "stopped"
+    assert train_run(config(tmp_path, evaluate={}), progress=heard).reason == "stopped"
+
+
+def test_settings_that_a_run_was_planned_by_cannot_be_changed(tmp_path):
+    stopped_run(tmp_path)
+    file = tmp_path / "run" / "config.yaml"
+    before = file.read_text()
+    file.write_text(before.replace("steps: 8", "steps: 16").replace("lr: 0.01", "lr: 0.001"))
+    with pytest.raises(RunError, match=r"train\.steps: 8 then, 16 now; train\.lr: 0\.01") as refused:
+        resume_run(tmp_path / "run")
+    assert "method.init" in refused.value.remedy
+    file.write_text(before.replace("save_steps: 2", "save_steps: 3"))
+    assert resume_run(tmp_path / "run").steps == 8
+
+
+@pytest.mark.parametrize("place", ["rows.jsonl", "base/config.json"])
+def test_a_run_over_other_rows_or_another_base_is_resumed_only_without_its_lock(tmp_path, place):
+    stopped_run(tmp_path)
     folder, file = RunFolder(tmp_path / "run"), tmp_path / place
     before, file_before = folder.environment.read_bytes(), file.read_text()
     file.write_text(file_before + "\n")

@@ -1,7 +1,7 @@
 """What the bytes of a run's result depend on besides its config: `lock.json`, and what differs now.
 
 Versions, Python, processor, threads, and the SHA-256 of the base, the data and other files that the
-config names. Of each as few lines as suffice: what cannot change a tensor is in environment.json.
+config names, and the settings that its plan is made from. Of each as few lines as suffice: what cannot change a tensor is in environment.json.
 """
 
 import functools
@@ -51,6 +51,9 @@ FEATURES = ("avx", "amx", "fma", "f16c", "sse4", "asimd", "sve", "smef", "smei",
 # Variables by which libraries choose other kernels; only those that are set are kept.
 VARIABLES = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 THREADS = "threads"
+SETTINGS = "settings"
+# Of `train`, what the plan is made from, which a resumed run keeps.
+PLANNED = ("epochs", "steps", "minutes", "tokens_per_step", "rows_per_step", "lr", "warmup_steps")
 ABSENT = "none"
 SHOWN_HASH = 12
 
@@ -93,6 +96,7 @@ def lock_of(
         "base_name": hub_id_of(config.model, base) or portable_name(config.model),
         "data": data_hashes(config),
         "files": named_files(config),
+        SETTINGS: {f"train.{key}": getattr(config.train, key) or ABSENT for key in PLANNED},
     }
 
 
@@ -107,7 +111,7 @@ def write_lock(folder: RunFolder, lock: Values) -> list[Differing]:
         return []
     lock = {**lock, "data": named_as(kept.get("data"), lock.get("data"))}
     if has_lock:
-        _require_origin(folder, kept, lock)
+        _require_planned(folder, kept, lock)
     found = differing(kept, lock)
     changed, known = [each.text() for each in found], kept.get("resumed", [])
     assert isinstance(known, list)
@@ -122,18 +126,24 @@ CHANGED = "changed"
 _ORIGIN = ("base", "data")
 
 
-def _require_origin(folder: RunFolder, then: Values, now: Values) -> None:
-    """Raise RunError where the plan of a run was made over other rows, or another base."""
-    old, new = ({key: each[key] for key in _ORIGIN if key in each} for each in (then, now))
-    if found := differing(old, new):
-        raise RunError(
-            f"{folder.path}: the run began with something else: "
-            f"{'; '.join(each.text() for each in found)}.",
-            remedy="Put back what it began with, or train anew into another folder. To resume it "
-            f"over what is here now, remove {folder.lock}: rows that it was trained on may then be "
-            "scored as held out.",
-            code=CHANGED,
-        )
+def _require_planned(folder: RunFolder, then: Values, now: Values) -> None:
+    """Raise RunError where the plan of a run was made for other settings, rows or another base."""
+    remedies = {
+        (SETTINGS,): "Put them back: a run is planned once. A new one continues from an adapter "
+        "with method.init.",
+        _ORIGIN: "Put back what it began with, or train anew into another folder. To resume it "
+        f"over what is here now, remove {folder.lock}: rows that it was trained on may then be "
+        "scored as held out.",
+    }
+    for keys, remedy in remedies.items():
+        old, new = ({key: each[key] for key in keys if key in each} for each in (then, now))
+        if found := differing(old, new):
+            texts = "; ".join(each.text() for each in found)
+            raise RunError(
+                f"{folder.path}: the run began with something else: {texts}.",
+                remedy=remedy,
+                code=CHANGED,
+            )
 
 
 def changed_rows(folder: RunFolder, config: RunConfig) -> list[Differing]:
