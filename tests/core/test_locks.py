@@ -57,6 +57,20 @@ def test_a_killed_holder_holds_nothing(tmp_path, holder):
         assert locks.is_held(tmp_path / "l")
 
 
+def test_a_lock_that_may_only_be_read_is_seen_as_held(tmp_path, holder, monkeypatch):
+    process, go_on = holder
+
+    class Refused(FileLock):
+        def acquire(self, **_):
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(locks, "FileLock", Refused)
+    assert locks.is_held(tmp_path / "l")
+    go_on.set()
+    process.join(20)
+    assert not locks.is_held(tmp_path / "l")
+
+
 def test_who_only_asks_leaves_nothing(tmp_path):
     assert not locks.is_held(tmp_path / "l")
     assert list(tmp_path.iterdir()) == []

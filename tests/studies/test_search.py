@@ -15,6 +15,7 @@ from tunesmith.config.load import load_run_config
 from tunesmith.config.methods import FullSettings
 from tunesmith.core.errors import ConfigError, DataError, RunError, UsageError
 from tunesmith.core.progress import Cancelled, Progress
+from tunesmith.runs.folder import alone
 from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows_for
 from tunesmith.runs.run import train_run
@@ -142,6 +143,21 @@ def test_the_result_is_a_config_with_its_evidence(searched):
     assert again.to_json() == state.to_json()
     with pytest.raises(RunError, match="holds a search already"):
         search_settings(state.config, state.out, over=OVER)
+
+
+def test_a_search_that_comes_second_leaves_the_first_one_its_folder(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with contextlib.ExitStack() as first:
+
+        def begin():  # while the other one imports it
+            out.mkdir()
+            (out / "search.json").write_text("{}")
+            first.enter_context(alone(out))
+
+        monkeypatch.setattr("tunesmith.studies.search.optuna", begin)
+        with pytest.raises(RunError, match="another process"):
+            search_settings(made(tmp_path), out, over=OVER)
+        assert {path.name for path in out.iterdir()} == {".lock", "search.json"}
 
 
 def test_a_search_that_was_stopped_resumes_as_the_unbroken_one(searched, tmp_path):

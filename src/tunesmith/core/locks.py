@@ -37,7 +37,25 @@ def is_held(path: Path) -> bool:
         lock.acquire(timeout=PATIENCE_SECONDS, poll_interval=POLL_SECONDS)
     except Timeout:
         return True
-    except OSError:  # somebody else's folder
+    except PermissionError:  # somebody else's folder
+        return _is_held_by_another(path)
+    except OSError:
         return False
     lock.release()
+    return False
+
+
+def _is_held_by_another(path: Path) -> bool:
+    """The same of a file that may only be read; False where not even that, or on Windows."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
     return False

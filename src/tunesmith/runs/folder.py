@@ -27,6 +27,7 @@ from tunesmith.training.events import HeldOut, ScaledDown, StepDone
 from tunesmith.training.steps import Plan
 
 LOCK = ".lock"
+RUNNING, EXISTS = "running", "exists"  # codes of errors
 
 
 def alone(run: Path) -> AbstractContextManager[None]:
@@ -39,7 +40,7 @@ def alone(run: Path) -> AbstractContextManager[None]:
         raise RunError(
             f"{run}: another process is working on this run.",
             remedy=f"Wait for it; `tunesmith runs show {run}` shows its progress.",
-            code="running",
+            code=RUNNING,
         )
 
     return locks.held(run / LOCK, taken=refuse) if is_first() else nullcontext()
@@ -107,20 +108,20 @@ class RunFolder:
             raise RunError(
                 f"{self.path} holds a run already.",
                 remedy=f"Resume it with --resume {self.path}, or name another folder with --out.",
-                code="exists",
+                code=EXISTS,
             )
         if self.path.exists() and not self.path.is_dir():
             raise RunError(
                 f"{self.path} is a file, and a run takes a folder.",
                 remedy="Name another one with --out.",
-                code="exists",
+                code=EXISTS,
             )
         left = (LOCK, f"{files.TEMPORARY}{self.config.name}-")
         if self.path.exists() and not all(p.name.startswith(left) for p in self.path.iterdir()):
             raise RunError(
                 f"{self.path} is not empty and holds no run.",
                 remedy="Name another folder with --out.",
-                code="exists",
+                code=EXISTS,
             )
 
     @property

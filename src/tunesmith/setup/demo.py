@@ -1,6 +1,5 @@
 """The demo: a tour on the default model and small bundled rows, by the same calls as any run."""
 
-import shutil
 from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
@@ -10,7 +9,7 @@ from tunesmith.config.load import read_yaml
 from tunesmith.core.progress import SILENT, Cancelled, Progress
 from tunesmith.evaluation.comparison import BASE, TUNED
 from tunesmith.evaluation.intervals import Interval
-from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.run import train_run
 from tunesmith.runs.summary import RunSummary
 
@@ -96,7 +95,11 @@ def demo(*, out: Path, progress: Progress = SILENT) -> DemoResult:
 
 
 def _make_room(out: Path) -> None:
-    """Remove an earlier demo; whatever else lies there is left for train_run to refuse."""
-    config = RunFolder(out).config
-    if config.exists() and read_yaml(config, warn=False).get("goal") == GOAL:
-        shutil.rmtree(out)
+    """Remove an earlier demo; whatever else lies there is left for train_run to refuse.
+
+    Raises RunError where that demo is running.
+    """
+    folder = RunFolder(out)
+    if folder.config.exists() and read_yaml(folder.config, warn=False).get("goal") == GOAL:
+        with alone(out):
+            folder.discard()

@@ -13,7 +13,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import RunError, TunesmithError
 from tunesmith.core.progress import Cancelled
 from tunesmith.evaluation.measures import KnownBase
-from tunesmith.runs.folder import alone
+from tunesmith.runs.folder import RUNNING, alone
 from tunesmith.runs.model_choice import with_model
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for
@@ -54,8 +54,9 @@ def search_settings(
     state = SearchState(out, config, minutes, most, space)
     try:
         return _run(state, progress_of)
-    except TunesmithError:
-        state.discard_unless_begun()
+    except TunesmithError as error:
+        if error.code != RUNNING:  # else the folder is another process's
+            state.discard_unless_begun()
         raise
 
 
