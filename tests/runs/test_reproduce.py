@@ -172,6 +172,20 @@ def test_the_processor_and_the_base_are_named(run, tmp_path):
     assert list(differences(run)) == ["processor's capability", "base"]
 
 
+def test_the_date_is_named_where_the_chat_template_writes_it(tmp_path, monkeypatch):
+    made, cpu = config(tmp_path), {"device": torch.device("cpu"), "dtype": torch.float32}
+    base = tmp_path / "base"
+    assert "date" not in lock.lock_of(made, base, **cpu)
+    template = base / "chat_template.jinja"
+    template.write_text("{{ strftime_now('%d %b %Y') }}" + template.read_text())
+    then = lock.lock_of(made, base, **cpu)
+    monkeypatch.setattr(lock.time, "strftime", lambda _: "2030-01-02")
+    (found,) = lock.differing(then, lock.lock_of(made, base, **cpu))
+    assert (found.what, found.now) == ("date", "2030-01-02")
+    data = made.data.model_copy(update={"template_options": {"date_string": "26 Jul 2024"}})
+    assert "date" not in lock.lock_of(made.model_copy(update={"data": data}), base, **cpu)
+
+
 def test_files_that_the_config_names_are_known_by_their_content(tmp_path):
     schema = tmp_path / "schema.json"
     schema.write_text("{}")
@@ -273,7 +287,8 @@ def test_settings_that_a_run_was_planned_by_cannot_be_changed(tmp_path):
     file = tmp_path / "run" / "config.yaml"
     before = file.read_text()
     file.write_text(before.replace("steps: 8", "steps: 16").replace("lr: 0.01", "lr: 0.001"))
-    with pytest.raises(RunError, match=r"train\.steps: 8 then, 16 now; train\.lr: 0\.01") as refused:
+    changed = r"train\.steps: 8 then, 16 now; train\.lr: 0\.01"
+    with pytest.raises(RunError, match=changed) as refused:
         resume_run(tmp_path / "run")
     assert "method.init" in refused.value.remedy
     file.write_text(before.replace("save_steps: 2", "save_steps: 3"))

@@ -72,7 +72,8 @@ class Reproduction(Outcome):
             print_table(console, ("differs", "then", "now"), rows=rows, words=("differs",))
         elif found.same is False:
             paragraph(
-                console, "Nothing differs that is known to matter: versions, data, base, threads."
+                console,
+                "Nothing differs that is known to matter: versions, data, base, threads, date.",
             )
         if (parted := found.parted) is not None:
             numbers = f"{parted.then} then, {parted.now} now"

@@ -1,7 +1,8 @@
 """What the bytes of a run's result depend on besides its config: `lock.json`, and what differs now.
 
-Versions, Python, processor, threads, and the SHA-256 of the base, the data and other files that the
-config names, and the settings that its plan is made from. Of each as few lines as suffice: what cannot change a tensor is in environment.json.
+Versions, Python, processor, threads, the settings that the plan is made from, and the SHA-256 of
+the base, the data and other files that the config names. Of each as few lines as suffice: what
+cannot change a tensor is in environment.json.
 """
 
 import functools
@@ -9,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -95,9 +97,18 @@ def lock_of(
         "base": hash_folder(base)[COMBINED],
         "base_name": hub_id_of(config.model, base) or portable_name(config.model),
         "data": data_hashes(config),
+        **({"date": time.strftime("%Y-%m-%d")} if _is_dated(config, base) else {}),
         "files": named_files(config),
         SETTINGS: {f"train.{key}": getattr(config.train, key) or ABSENT for key in PLANNED},
     }
+
+
+def _is_dated(config: RunConfig, base: Path) -> bool:
+    """Whether the base's chat template writes the day on which rows are rendered."""
+    if "date_string" in config.data.template_options:  # of Llama 3.2
+        return False
+    places = [*base.glob("chat_template*"), *base.glob("tokenizer_config.json")]
+    return any(b"strftime_now" in path.read_bytes() for path in places if path.is_file())
 
 
 def write_lock(folder: RunFolder, lock: Values) -> list[Differing]:
@@ -116,9 +127,11 @@ def write_lock(folder: RunFolder, lock: Values) -> list[Differing]:
     changed, known = [each.text() for each in found], kept.get("resumed", [])
     assert isinstance(known, list)
     if changed and changed not in known:
-        known = [*known, changed]
-    first = kept if has_lock else lock
-    files.write_json(folder.lock, {**first, **({"resumed": known} if known else {})})
+        files.write_json(
+            folder.lock, {**(kept if has_lock else lock), "resumed": [*known, changed]}
+        )
+    elif not has_lock:
+        files.write_json(folder.lock, lock)
     return found
 
 
