@@ -8,6 +8,7 @@ import pytest
 
 from tunesmith.core.errors import RunError
 from tunesmith.runs.folder import RunFolder, alone
+from tunesmith.runs.own_folder import claim_folder, own_folder
 from tunesmith.training.events import HeldOut
 
 
@@ -97,3 +98,21 @@ def test_a_run_in_the_working_folder_or_where_none_may_be_renamed_is_discarded_t
     monkeypatch.setattr(Path, "rename", refused)
     held.discard()
     assert list(held.path.iterdir()) == []
+
+
+def test_runs_without_a_folder_take_one_at_once_and_leave_no_empty_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with own_folder(None, "rows-lora") as first, own_folder(None, "rows-lora") as second:
+        assert [str(first), str(second)] == ["runs/rows-lora", "runs/rows-lora-2"]
+        RunFolder(second).create({})
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["rows-lora-2"]
+    with own_folder(tmp_path / "mine", "rows-lora") as given:
+        given.mkdir()
+    assert given.is_dir()
+
+
+def test_a_place_where_no_folder_can_be_made_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(RunError, match="cannot be made"):
+        claim_folder("rows-lora")

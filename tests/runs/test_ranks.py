@@ -13,7 +13,7 @@ from tests.runs.tiny import config
 from tunesmith.core import ranks
 from tunesmith.core.errors import DataError, RunError
 from tunesmith.core.progress import Notice, Progress
-from tunesmith.runs.folder import begun_before, free_folder
+from tunesmith.runs.own_folder import begun_before, claim_folder
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.training.events import Planned, StepDone
 
@@ -168,8 +168,7 @@ def test_the_run_that_was_begun_is_the_last_one_of_its_name(tmp_path, monkeypatc
     monkeypatch.setenv(ranks.RESTARTS, "2")
     assert begun_before(made) is None
     for _ in range(2):
-        folder = free_folder("rows-lora")
-        folder.mkdir(parents=True)
+        folder = claim_folder("rows-lora")
         (folder / "config.yaml").touch()
     assert str(begun_before(made)) == "runs/rows-lora-2"
 

@@ -171,17 +171,19 @@ def compare(  # noqa: PLR0913  # what is compared, how, and who hears of it
     with ranks.running(), holding(keywords) as given:
         found = overrides_of(data, given)
         overrides = Flags(found) if isinstance(found, Flags) else dict(found)
-        variants, out = by_first(
+        variants, place = by_first(
             lambda: _variants(overrides, given.get("config"), methods, grid or {})
         )
         from tunesmith.runs.inputs import require_inputs
+        from tunesmith.runs.own_folder import own_folder
 
         for variant in variants:
             named = is_named(keywords.get("model"))
             require_inputs(variant.config, is_named=named, is_new=False)
             if require_verdict:
                 require_checks(variant.config)
-        return _compared(variants, out, on_event=on_event, progress=progress)
+        with own_folder(place, "comparison") as out:
+            return _compared(variants, out, on_event=on_event, progress=progress)
 
 
 def read_kinds(text: str) -> list[str]:
@@ -203,8 +205,8 @@ def _variants(
     config: object,
     methods: Sequence[Method],
     grid: Mapping[str, Sequence[object]],
-) -> "tuple[list[Variant], Path]":
-    from tunesmith.runs.folder import free_folder
+) -> "tuple[list[Variant], str | None]":
+    """What is compared, and the folder that is given."""
     from tunesmith.studies.variants import load_variants
 
     out = overrides.pop("out", None)
@@ -216,7 +218,7 @@ def _variants(
     path, values = start_of(config, overrides)
     variants = load_variants(path, values, methods=kinds, grid=grid)
     given = out or variants[0].config.out
-    return variants, Path(str(given)) if given else free_folder("comparison")
+    return variants, str(given) if given else None
 
 
 def _compared(

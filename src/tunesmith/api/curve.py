@@ -64,8 +64,8 @@ def curve(
     shares = SHARES if shares is None else shares
     _require_shares(shares)
     with config_unless(resume, data, keywords) as config:
-        from tunesmith.runs.folder import free_folder
         from tunesmith.runs.inputs import require_comparison, require_inputs
+        from tunesmith.runs.own_folder import own_folder
 
         if config is None:
             require_comparison(Path(str(resume)))
@@ -74,9 +74,13 @@ def curve(
         # Heavy modules are imported after everything that can refuse at once.
         from tunesmith.studies.curve import learning_curve, resume_curve
 
-        out = Path(resume or (config and config.out) or free_folder("curve"))
-        again = _continue(out)
-        with working_on_runs(STOPPING, resume=again, on_event=on_event, progress=progress) as work:
+        given = resume if config is None else config.out
+        with (
+            own_folder(given, "curve") as out,
+            working_on_runs(
+                STOPPING, resume=_continue(out), on_event=on_event, progress=progress
+            ) as work,
+        ):
             if config is None:
                 found = resume_curve(out, work.progress_of)
             else:

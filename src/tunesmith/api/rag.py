@@ -248,12 +248,14 @@ def evaluate(  # noqa: PLR0913  # one keyword for each setting
     from tunesmith.conversation.rag_evaluation import TrialSettings, evaluate_retrieval
     from tunesmith.core.files import replace_text
     from tunesmith.report.rag_page import rag_page
-    from tunesmith.runs.folder import free_folder
+    from tunesmith.runs.own_folder import own_folder
 
     asked = read_questions(str(questions), columns=dict(columns or {}))
-    folder = free_folder("rag-evaluation") if out is None else Path(out)
     settings = TrialSettings(mode, sources, prompt_tokens, max_new_tokens, removed, threshold, seed)
-    with working(stopped=STOPPED, on_event=on_event, progress=progress) as work:
+    with (
+        own_folder(out, "rag-evaluation") as folder,
+        working(stopped=STOPPED, on_event=on_event, progress=progress) as work,
+    ):
         document = evaluate_retrieval(
             asked,
             str(store),

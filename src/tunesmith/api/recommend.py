@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.api.compare import STOPPING
@@ -102,13 +101,13 @@ def recommend(
         found = plan_run(made, methods, [own])
         if probe_minutes is None:
             return recommended(made, found, together)
-        from tunesmith.runs.folder import free_folder
+        from tunesmith.runs.own_folder import own_folder
         from tunesmith.studies.probe import probe
         from tunesmith.studies.recommendation import situation_of
 
-        out = Path(made.out) if made.out else free_folder("probe")
         situation = situation_of(made, found, progress=together)
-        chosen = probe(made, situation, out, work.progress_of, minutes=probe_minutes)
+        with own_folder(made.out, "probe") as out:
+            chosen = probe(made, situation, out, work.progress_of, minutes=probe_minutes)
     return Recommendation(chosen)
 
 

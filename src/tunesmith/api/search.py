@@ -121,8 +121,8 @@ def search(
         require_alone(resume, data, minutes=minutes, over=over, at_most=at_most)
     minutes = MINUTES if minutes is None else minutes
     with config_unless(resume, data, keywords) as config:
-        from tunesmith.runs.folder import free_folder
         from tunesmith.runs.inputs import require_inputs, require_search
+        from tunesmith.runs.own_folder import own_folder
 
         if config is None:
             require_search(Path(str(resume)))
@@ -131,9 +131,13 @@ def search(
         # Heavy modules are imported after everything that can refuse at once.
         from tunesmith.studies.search import resume_search, search_settings
 
-        out = Path(resume or (config and config.out) or free_folder("search"))
-        again = _continue(out)
-        with working_on_runs(STOPPING, resume=again, on_event=on_event, progress=progress) as work:
+        given = resume if config is None else config.out
+        with (
+            own_folder(given, "search") as out,
+            working_on_runs(
+                STOPPING, resume=_continue(out), on_event=on_event, progress=progress
+            ) as work,
+        ):
             hear = work.progress_of
             try:
                 if config is None:
@@ -143,7 +147,7 @@ def search(
                         config, out, hear, over=over, minutes=minutes, most=at_most
                     )
             except Cancelled as cancelled:
-                raise Cancelled(again, _stopped(cancelled, work.warnings)) from None
+                raise Cancelled(_continue(out), _stopped(cancelled, work.warnings)) from None
             _draw(found, work.emit)
     return Search(found, work.warnings)
 

@@ -154,13 +154,18 @@ def train(
         if require_verdict:
             by_first(lambda: _require_checks(folder, config))
 
-        def interrupted(display: "RunDisplay") -> str:
-            return _resume_text(folder or display.run_folder or _begun(config))
+        from tunesmith.runs.own_folder import placed
 
-        with working(STOPPING, stopped=interrupted, on_event=on_event, progress=progress) as work:
-            summary = _train(config, folder, ranks, work.progress)
-            run = finished(summary, work)
-    if summary.reason == "stopped":
+        with placed(config) as made:
+
+            def interrupted(display: "RunDisplay") -> str:
+                return _resume_text(folder or display.run_folder or _begun(made))
+
+            with working(
+                STOPPING, stopped=interrupted, on_event=on_event, progress=progress
+            ) as work:
+                run = finished(_train(made, folder, ranks, work.progress), work)
+    if run.summary.reason == "stopped":
         raise Cancelled(_resume_text(run.folder), run)
     return run
 
@@ -188,12 +193,13 @@ def _train(
 def _refusable(
     folder: Path | None, config: "RunConfig | None", *, is_named: bool
 ) -> "RunConfig | None":
-    """The config with the folder of its run; what files alone can refuse is refused.
+    """The config, with the folder of a run that was begun before; else what files can refuse is.
 
     That is before heavy modules are imported.
     """
-    from tunesmith.runs.folder import RunFolder, begun_before, with_folder
+    from tunesmith.runs.folder import RunFolder
     from tunesmith.runs.inputs import require_inputs
+    from tunesmith.runs.own_folder import begun_before
 
     if folder is not None:
         RunFolder(folder).require_run()
@@ -201,7 +207,6 @@ def _refusable(
         return None
     if (begun := begun_before(config)) is not None:
         return config.model_copy(update={"out": str(begun)})
-    config = with_folder(config)
     require_inputs(config, is_named=is_named)
     return config
 

@@ -5,9 +5,7 @@ Of several ranks only the first writes; the others may have no such folder.
 
 import contextlib
 import difflib
-import itertools
 import json
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +20,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core import files, locks
 from tunesmith.core.errors import RunError
 from tunesmith.core.progress import Event, Phase
-from tunesmith.core.ranks import is_first, is_restarted
+from tunesmith.core.ranks import is_first
 from tunesmith.training.events import HeldOut, ScaledDown, StepDone
 from tunesmith.training.steps import Plan
 
@@ -49,6 +47,15 @@ def alone(run: Path) -> AbstractContextManager[None]:
 def is_held(run: Path) -> bool:
     """Whether a process is working on the run in this folder."""
     return locks.is_held(run / LOCK)
+
+
+def cannot_be_made(path: Path, error: OSError) -> RunError:
+    """What a folder is refused for."""
+    return RunError(
+        f"{path} cannot be made: {error.strerror}.",
+        remedy="Name another folder with --out.",
+        code="file_system",
+    )
 
 
 class RunFolder:
@@ -79,11 +86,7 @@ class RunFolder:
                 files.sweep(self.path)
                 self.write_config(config)
         except OSError as error:
-            raise RunError(
-                f"{self.path} cannot be made: {error.strerror}.",
-                remedy="Name another folder with --out.",
-                code="file_system",
-            ) from error
+            raise cannot_be_made(self.path, error) from error
 
     def write_config(self, config: Mapping[str, object]) -> None:
         """Keep the run's settings, in place of those that are there."""
@@ -282,43 +285,3 @@ def read_text(path: Path, faults: list[str]) -> str:
     except OSError as error:
         faults.append(f"{path}: cannot be read: {error.strerror}")
         return ""
-
-
-def name_of_rows(path: str) -> str:
-    """What a run is named after: a file without its ending, or `rows` for those of a program."""
-    stem = Path(path).stem
-    return "rows" if re.fullmatch("[0-9a-f]{64}", stem) else stem
-
-
-def free_folder(stem: str) -> Path:
-    """runs/STEM, with a number where that is taken."""
-    return next(path for path in _names(stem) if not path.exists())
-
-
-def _names(stem: str) -> Iterator[Path]:
-    """runs/STEM, runs/STEM-2, ..."""
-    yield Path("runs") / stem
-    yield from (Path("runs") / f"{stem}-{number}" for number in itertools.count(2))
-
-
-def begun_before(config: RunConfig) -> Path | None:
-    """The run that these ranks had begun when torchrun started them once more; None at first."""
-    if not is_restarted():
-        return None
-    if config.out is not None:
-        out = Path(config.out)
-    else:
-        names = list(itertools.takewhile(Path.exists, _names(_stem_of(config))))
-        out = names[-1] if names else Path()
-    return out if (out / "config.yaml").is_file() else None
-
-
-def with_folder(config: RunConfig) -> RunConfig:
-    """The config with the folder of its run: the one that is given, or a free one."""
-    if config.out is not None:
-        return config.model_copy(update={"out": str(Path(config.out))})
-    return config.model_copy(update={"out": str(free_folder(_stem_of(config)))})
-
-
-def _stem_of(config: RunConfig) -> str:
-    return f"{name_of_rows(config.data.sources[0].path)}-{config.method.kind}"

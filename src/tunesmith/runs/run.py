@@ -23,9 +23,10 @@ from tunesmith.evaluation.score_cache import carry_scores
 from tunesmith.runs import mirror, result
 from tunesmith.runs.evaluated import inputs_of
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
-from tunesmith.runs.folder import RunFolder, alone, begun_before, with_folder
+from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.inputs import require_files
 from tunesmith.runs.neighbours import announced
+from tunesmith.runs.own_folder import begun_before, with_folder
 from tunesmith.runs.predicted import compared, predicted
 from tunesmith.runs.prepare import PreparedRun, build_optimizer, member_of, prepare
 from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
@@ -70,8 +71,9 @@ def _created(config: RunConfig) -> RunConfig:
     require_ranks(config)
     require_evaluable(config)  # what is faulty is refused before anything is written
     require_files(config.data)  # so is a missing file
-    config = with_folder(result.resolved(config))
+    config = result.resolved(config)
     mirror.require_free(config)
+    config = with_folder(config)
     RunFolder(Path(str(config.out))).create(config.model_dump(mode="json", by_alias=True))
     return config
 
