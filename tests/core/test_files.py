@@ -35,6 +35,15 @@ def test_a_folder_takes_the_place_of_the_one_before(tmp_path):
     assert names(tmp_path / "deep") == ["f"]
 
 
+@pytest.mark.parametrize("name", [".", "deep/..", None])
+def test_the_working_folder_is_not_replaced(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    with pytest.raises(RunError, match="is the working folder"):
+        files.require_new(Path(name or tmp_path))
+    files.require_new(Path("deep"))
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, ValueError, SystemExit])
 def test_an_interrupted_fill_leaves_what_was_there_and_nothing_else(tmp_path, stop):
     def fill(folder):

@@ -8,7 +8,7 @@ from itertools import chain
 import pytest
 
 from tests.data.quality.rows import SAMPLES
-from tunesmith.core.errors import DataError
+from tunesmith.core.errors import DataError, RunError
 from tunesmith.data import split_file as splitting
 from tunesmith.data.read import SourceRequest, scan
 from tunesmith.data.records import AUTO
@@ -110,6 +110,12 @@ def test_other_files_become_json_lines(split, write):
     assert sorted(
         json.loads(line)["prompt"] for p in (done.train, done.held) for line in lines(p)
     ) == ["question 1", "question 2", "question 3"]
+
+
+def test_the_working_folder_is_refused(split, write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="is the working folder"):
+        split(write(row(1), row(2)), ".", share=0.5)
 
 
 def test_nothing_is_overwritten_and_nothing_half_written(split, write, tmp_path):

@@ -301,7 +301,8 @@ def _question(question: RetrievalQuestion) -> dict[str, object]:
 
 
 def require_free(out: Path) -> None:
-    """Raise RagError where there is something at ``out``."""
+    """Raise RagError where there is something at ``out``, RunError for the working folder."""
+    files.require_replaceable(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RagError(
             f"{out}: exists already, and is not overwritten.",

@@ -47,8 +47,22 @@ def publish(folder: Path, fill: Callable[[Path], None], *, remedy: str = FIX_AND
         replace_folder(folder, fill)
 
 
+def require_replaceable(folder: Path) -> None:
+    """Raise RunError for the working folder: another one cannot take its place."""
+    if folder.resolve() == Path.cwd():
+        raise RunError(
+            f"{folder} is the working folder, and would be replaced by a new one.",
+            remedy="Name a folder inside it.",
+            code="working_folder",
+        )
+
+
 def require_new(folder: Path) -> None:
-    """Raise AdapterError for a folder that is there already and holds something."""
+    """Raise AdapterError for a folder that is there already and holds something.
+
+    RunError for the working folder.
+    """
+    require_replaceable(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise AdapterError(
             f"{folder} exists already, and would be replaced.",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.core.errors import DataError
-from tunesmith.core.files import replace_folder
+from tunesmith.core.files import replace_folder, require_replaceable
 from tunesmith.data.faults import Fault, Faults, Note, RowReport, refuse
 from tunesmith.data.files.json_text import lines_to_copy
 from tunesmith.data.formats.layout import TOOL_COLUMNS, renamed, shown
@@ -164,9 +164,10 @@ def split_data(settings: SplitSettings) -> SplitDone:
     Where columns are mapped the rows have our names for them, and need no map any more.
 
     Raises DataError where the folder is there, a column is missing, or one side would be empty,
-    and FaultyData for a file that a run would refuse.
+    RunError for the working folder, and FaultyData for a file that a run would refuse.
     """
     asked, out = settings.asked, Path(settings.out)
+    require_replaceable(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         remedy = "Name another folder with --out, or remove this one."
         what = f"{out}: exists already, and is not overwritten."

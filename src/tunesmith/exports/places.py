@@ -85,6 +85,7 @@ class FolderPlace:
     def push(self, contents: Contents, settings: PushSettings) -> str:
         """Write all of it at once; a folder that holds something else is never replaced."""
         folder = Path(self.name)
+        files.require_replaceable(folder)
         there, ours = list(folder.iterdir()) if folder.is_dir() else [], names_in(read_own(folder))
         others = [path.name for path in there if path.name not in ours or not path.is_file()]
         if there and settings.replace:
