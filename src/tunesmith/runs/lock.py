@@ -23,6 +23,7 @@ import tunesmith
 from tunesmith import __version__
 from tunesmith.config import RunConfig
 from tunesmith.config.methods import init_path
+from tunesmith.config.run import TrainSettings
 from tunesmith.core import files, host_memory
 from tunesmith.core.errors import RunError
 from tunesmith.core.ranks import size
@@ -54,8 +55,6 @@ FEATURES = ("avx", "amx", "fma", "f16c", "sse4", "asimd", "sve", "smef", "smei",
 VARIABLES = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 THREADS = "threads"
 SETTINGS = "settings"
-# Of `train`, what the plan is made from, which a resumed run keeps.
-PLANNED = ("epochs", "steps", "minutes", "tokens_per_step", "rows_per_step", "lr", "warmup_steps")
 ABSENT = "none"
 SHOWN_HASH = 12
 
@@ -99,8 +98,16 @@ def lock_of(
         "data": data_hashes(config),
         **({"date": time.strftime("%Y-%m-%d")} if _is_dated(config, base) else {}),
         "files": named_files(config),
-        SETTINGS: {f"train.{key}": getattr(config.train, key) or ABSENT for key in PLANNED},
+        SETTINGS: _planned_by(config.train),
     }
+
+
+def _planned_by(train: TrainSettings) -> dict[str, object]:
+    """Settings that a plan is made from: of those that exclude each other the one that rules."""
+    length = "steps" if train.steps else "minutes" if train.minutes else "epochs"
+    size = "rows_per_step" if train.rows_per_step else "tokens_per_step"
+    keys = (length, size, "lr", "warmup_steps")
+    return {f"train.{key}": getattr(train, key) or ABSENT for key in keys}
 
 
 def _is_dated(config: RunConfig, base: Path) -> bool:
