@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +93,33 @@ def test_near_duplicates_of_better_hits_leave():
 def test_short_texts_are_duplicates_only_if_they_are_equal():
     kept = without_duplicates(hits("yes", "no", "Yes!", "yes no"), 5)
     assert [hit.passage.text for hit in kept] == ["yes", "no", "yes no"]
+
+
+POLICY = (
+    "Employees of the {} office are entitled to paid annual leave of {} working days in each year. "
+    "Leave must be requested at least two weeks in advance from the direct manager, who decides "
+    "within three days. Unused leave expires at the end of March and is not paid out."
+)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [POLICY.format("Berlin", 30), POLICY.format("Berlin", 25)],
+        [POLICY.format("Berlin", 30), POLICY.format("Oslo", 30)],
+        [POLICY.format("local", 30), f"{POLICY.format('local', 30)} Ask Anna."],
+        [f"{name} decides. {POLICY.format('local', 30)}" for name in ("Anna", "Bertha")],
+        [f"담당자는 {name}입니다. {'휴가는 두 주 전에 신청합니다. ' * 9}" for name in ("김", "이")],
+    ],
+)
+def test_what_adds_a_number_or_a_name_is_no_duplicate(texts):
+    assert len(without_duplicates(hits(*texts), 5)) == len(texts)
+
+
+def test_only_equal_rows_of_a_table_are_duplicates():
+    rows = [f"colour: {colour}\n{POLICY}" for colour in ("white", "black", "white")]
+    found = [replace(hit, passage=replace(hit.passage, kind="rows")) for hit in hits(*rows)]
+    assert without_duplicates(found, 5) == found[:2]
 
 
 @pytest.fixture(scope="module")

@@ -189,7 +189,8 @@ def _read(
 def without_duplicates(hits: Sequence[Hit], limit: int) -> list[Hit]:
     """The first ``limit`` hits, each unlike those before it.
 
-    Alike are texts of which the shorter one shares four fifths of its word triples.
+    Alike are texts of which the shorter one shares four fifths of its word triples, and the later
+    one adds no number and no name. Rows of a table are alike only where they are equal.
     """
     kept: list[Hit] = []
     seen: list[frozenset[tuple[str, ...]]] = []
@@ -197,10 +198,40 @@ def without_duplicates(hits: Sequence[Hit], limit: int) -> list[Hit]:
         if len(kept) == limit:
             break
         shingles = _shingles(hit.passage.text)
-        if not any(_shared(shingles, other) >= DUPLICATE_SHARE for other in seen):
+        if not any(
+            _shared(shingles, other) >= DUPLICATE_SHARE and _repeats(hit.passage, each.passage)
+            for other, each in zip(seen, kept, strict=True)
+        ):
             kept.append(hit)
             seen.append(shingles)
     return kept
+
+
+WORD = re.compile(r"\w+")
+OPENING = re.compile(r"(?:\A|[.!?:]\s|\n)\W*(?=\w)")  # what a sentence's first word comes after
+
+
+def _repeats(passage: Passage, better: Passage) -> bool:
+    """Whether one that is alike has no fact that the better one lacks."""
+    if "rows" in (passage.kind, better.kind):
+        return passage.text == better.text
+    own, known = _words(passage.text), _words(better.text)
+    openings = {match.end() for match in OPENING.finditer(passage.text)}
+    replaces = not known <= own  # else a sentence more may begin with any word
+    return not any(
+        match[0].lower() not in known and _is_fact(match[0])
+        for match in WORD.finditer(passage.text)
+        if replaces or match.start() not in openings or not match[0].isalpha()
+    )
+
+
+def _is_fact(word: str) -> bool:
+    """A number or a name; without capitals, as in Korean, each word may be one."""
+    return any(char.isnumeric() or (char.isalpha() and not char.islower()) for char in word)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(WORD.findall(text.lower()))
 
 
 def alike(text: str, other: str) -> bool:
@@ -223,7 +254,7 @@ def with_neighbours(store: PassageStore, passage: Passage, count: int) -> Passag
 
 
 def _shingles(text: str) -> frozenset[tuple[str, ...]]:
-    words = re.findall(r"\w+", text.lower())
+    words = WORD.findall(text.lower())
     count = max(len(words) - SHINGLE_WORDS + 1, 1)
     return frozenset(tuple(words[i : i + SHINGLE_WORDS]) for i in range(count))
 
