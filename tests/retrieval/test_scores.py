@@ -77,6 +77,8 @@ TEXT = st.text(alphabet="abthe .,[1]", max_size=30)
         ("thirty days [2], [1, 3]", ["thirty", "days"]),
         ("theatre-a", ["theatrea"]),
         ("서울은 수도다.", ["서울은", "수도다"]),
+        ("it’s “thirty days”—no more…", ["its", "thirty", "days", "no", "more"]),
+        ("年假为三十天。公司", ["年假为三十天", "公司"]),
     ],
 )
 def test_words_are_those_of_squads_official_normalisation(text, words):
@@ -113,6 +115,35 @@ def test_a_text_says_the_answer_that_stands_in_it(answer, before, after):
 def test_words_must_stand_together():
     assert not says("forty-two or two hundred", "hundred two")
     assert not says("thirteenth", "thirteen")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "is_said"),
+    [
+        ("연차는 30일입니다.", "30일", True),
+        ("연차는 130일입니다.", "30일", False),
+        ("연차는 30일입니다.", "30", True),
+        ("담당자는 김민수이다.", "김민수", True),
+        ("동물은 못 들어옵니다.", "물", False),
+        ("年假为三十天。", "三十天", True),
+        ("年假为二百三十天。", "三十天", False),
+        ("休暇は三十日です。", "三十日", True),
+        ("iPhone은 안 됩니다.", "iPhone", True),
+        ("He said “thirty days” to us.", "thirty days", True),
+        ("It lasts thirty days—no more.", "thirty days", True),
+    ],
+)
+def test_words_are_found_before_particles_between_characters_and_in_quotes(text, answer, is_said):
+    assert says(text, answer) is is_said
+
+
+def test_scripts_without_blanks_are_compared_by_characters():
+    assert f1("30일입니다 [1]", ["30일"]) == pytest.approx(2 * 0.4 / 1.4)
+    assert f1("三十天", ["三十日"]) == pytest.approx(2 / 3)
+    source = [CitedSource(1, "a", "연차는 30일이고, 병가는 따로 있습니다.")]
+    assert faithfulness("연차는 30일 [1]", source, [1]) == 1
+    assert faithfulness("연차는 31일 [1]", source, [1]) == 0.75
+    assert faithfulness("김민수 [1]", source, [1]) == 0
 
 
 SOURCES = [
