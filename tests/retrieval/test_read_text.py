@@ -3,13 +3,44 @@
 import pytest
 
 from tunesmith.core.errors import RagError
-from tunesmith.retrieval.readers import decode, read_code, read_csv
+from tunesmith.retrieval.decode import decode
+from tunesmith.retrieval.readers import read_code, read_csv
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp949", "euc-kr"])
 def test_text_is_read_in_what_it_was_written(encoding):
     text = "휴가는 서른 날이고, 열차표는 회사가 냅니다. 개는 금요일에 올 수 있습니다.\r\n" * 4
     assert decode(text.encode(encoding)) == text
+
+
+WESTERN = [
+    "El año próximo habrá más vacaciones para todos los empleados de la compañía. Las solicitudes "
+    "se envían al departamento de personal según el artículo 7. ¿Quién aprueba los días?\n",
+    "A empresa concede trinta dias de férias por ano. As solicitações são enviadas ao departamento "
+    "de recursos humanos até 15 de dezembro, conforme a convenção. Não há exceções.\n",
+    "Företaget ger trettio dagars semester. Ärenden från början av året behandlas först.\n",
+    "Der Käufer erhält 30 Tage Urlaub. Größe und Maße sind im Büro zu erfragen.\n",
+]
+
+
+@pytest.mark.parametrize("text", WESTERN)
+@pytest.mark.parametrize("before", ["", "plain\n" * 100_000])
+def test_western_text_of_windows_keeps_its_letters(text, before):
+    assert decode((before + text).encode("cp1252")) == before + text
+
+
+@pytest.mark.parametrize("text", ["Café fermé.\n", "질문입니다. 답입니다.\n" * 9 + "\udcff"])
+def test_a_few_bytes_that_prove_no_encoding_are_refused(text):
+    data = text.encode("utf-8" if "\udcff" in text else "cp1252", "surrogateescape")
+    with pytest.raises(RagError, match="is no utf-8"):
+        decode(data)
+
+
+def test_what_two_encodings_read_as_well_is_refused():
+    text = "質問,答え\n元気ですか,はい元気です\n学校はどこですか,あそこです\n"
+    with pytest.raises(RagError, match="could be") as refused:
+        decode(text.encode("cp932"))
+    assert refused.value.code == "ambiguous_encoding"
 
 
 @pytest.mark.parametrize("data", [b"a\0b", b"\xff\xfe\x00", bytes(range(256))])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from tunesmith.core.errors import RagError
+from tunesmith.retrieval.decode import decode
 from tunesmith.retrieval.document import (
     MAX_FILE_BYTES,
     Heading,
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
 
 
-BOMS = {
-    b"\xef\xbb\xbf": "utf-8-sig",
-    b"\xff\xfe\x00\x00": "utf-32",
-    b"\x00\x00\xfe\xff": "utf-32",
-    b"\xff\xfe": "utf-16",
-    b"\xfe\xff": "utf-16",
-}
 # One line is enough to say where a passage lies; a parser for each language would not find more.
 DEFINITION = re.compile(
     r"^([ \t]*)(?:(?:export|default|public|private|protected|static|final|abstract|async|pub"
@@ -54,35 +48,6 @@ def read_code(data: bytes) -> SourceDocument:
         for match in DEFINITION.finditer(text)
     ]
     return SourceDocument(text, "code", found)
-
-
-def decode(data: bytes) -> str:
-    """The text of these bytes: by its mark, as UTF-8, or as what it looks like most.
-
-    Raises RagError where the bytes are no text.
-    """
-    for mark, encoding in BOMS.items():
-        if data.startswith(mark):
-            try:
-                return data.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise _not_text(f"byte {error.start:,} is no {encoding}") from None
-    if b"\0" in data:
-        raise _not_text("it holds zero bytes")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        from charset_normalizer import from_bytes
-
-        best = from_bytes(data).best()
-        if best is None:
-            raise _not_text("its encoding cannot be recognized") from None
-        return str(best)
-
-
-def _not_text(why: str) -> RagError:
-    what = f"is no text: {why}."
-    return RagError(what, remedy="Save it as UTF-8, or leave it out.", code="not_text")
 
 
 DELIMITERS = ",;\t|"

@@ -37,7 +37,6 @@ def _gain(ranks: Iterable[int]) -> float:
 ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
 
 
-
 class _Marks(dict[int, int | str]):
     """What becomes of a character: ASCII's marks leave as in SQuAD, others like their kind.
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from tunesmith.core.encodings import HEAD_BYTES
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.phrases import listed
 from tunesmith.data.faults import Fault, Note
 from tunesmith.data.rows import ReadOptions
 
-HEAD_BYTES = 1 << 18
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with files, and without any
 # What unpacks to more than this, and to so many times its size, was made to fill a disk.
 FREE_BYTES, MAX_RATIO = 256 << 20, 200

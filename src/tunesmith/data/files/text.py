@@ -1,18 +1,17 @@
 """What a text file holds: its encoding, its lines in UTF-8, and plain text as records."""
 
 import codecs
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from encodings.aliases import aliases
 from itertools import chain
 
+from tunesmith.core.encodings import HEAD_BYTES, UTF8, is_utf8, legacy_readings
 from tunesmith.core.phrases import nearest
 from tunesmith.data.faults import Fault, Note
-from tunesmith.data.files.source import HEAD_BYTES, Broken, Source, unused
+from tunesmith.data.files.source import Broken, Source, unused
 from tunesmith.data.rows import MAX_ROW_BYTES, ReadOptions, Record
 
-UTF8 = "utf-8"
 MARKS = (
     (codecs.BOM_UTF8, UTF8),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -20,17 +19,6 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# What tables are found in, beside UTF: others can be named. cp949 holds all of EUC-KR.
-ASIAN = ("cp949", "cp932", "euc_jp", "gb18030", "big5")
-LEGACY = (*ASIAN, "cp1252", "cp1250", "cp1251", "cp1253", "cp1254")
-CENTRAL = {"Polish", "Czech", "Slovak", "Hungarian", "Slovene", "Croatian", "Romanian"}
-# Fewer wrong bytes are damage in a UTF-8 text rather than another encoding.
-MIN_BYTES = 4
-# Letters that fit together worse than this (0: well, 1: not at all) are in another encoding.
-MAX_CHAOS = 0.1
-MIN_WHOLE = 0.8
-SNIPPET = 24
-LONG_ASCII = re.compile(rb"([\x00-\x7f]{8})[\x00-\x7f]{24,}([\x00-\x7f]{8})")
 MARK = "tunesmith.mark"
 
 
@@ -55,10 +43,7 @@ def choose_encoding(head: bytes, asked: str) -> EncodingChoice:
             return EncodingChoice(encoding, _note(encoding, why) if encoding != UTF8 else None)
     if (wide := _without_mark(head)) is not None:
         return EncodingChoice(wide, _note(wide, "every other byte is zero"))
-    wrong, right = _count(head)
-    if wrong < MIN_BYTES or right > wrong // 2:
-        return EncodingChoice(UTF8)
-    return _legacy(head.rpartition(b"\n")[0] or head)
+    return EncodingChoice(UTF8) if is_utf8(head) else _legacy(head)
 
 
 def _known(asked: str) -> str:
@@ -79,65 +64,21 @@ def _without_mark(head: bytes) -> str | None:
     return "utf-16-le" if odd.count(0) > even.count(0) else "utf-16-be"
 
 
-def _count(head: bytes) -> tuple[int, int]:
-    """Bytes that are not UTF-8, and characters beyond ASCII that are."""
-    marked = codecs.getincrementaldecoder(UTF8)("surrogateescape").decode(head)
-    wrong = sum("\udc80" <= c <= "\udcff" for c in marked)
-    return wrong, sum(c > "\x7f" for c in marked) - wrong
-
-
 def _legacy(head: bytes) -> EncodingChoice:
     """The encoding that reads the text best; raises Broken where another reads it as well."""
-    from charset_normalizer import from_bytes
-
-    head = LONG_ASCII.sub(rb"\1\n\2", _undamaged(head))  # long ASCII hides the difference
-    found = list(from_bytes(head, cp_isolation=list(LEGACY)))
-    if not found or found[0].chaos > MAX_CHAOS:
+    readings = legacy_readings(head)
+    if not readings:
         what = "is not UTF-8, and its encoding cannot be recognized."
         raise Broken("unknown_encoding", what, "Name it, for example --data.encoding cp949.")
-    best = found[0]
-    near = [m for m in found if m.chaos - best.chaos < 0.02 and best.coherence - m.coherence < 0.1]
-    readings = {head.decode(m.encoding, "replace"): m.encoding for m in reversed(near)}
-    western = "cp1254" if best.language == "Turkish" else "cp1252"
-    read = head.decode(western, "replace")
-    if read in readings and best.language not in CENTRAL:
-        readings = {read: western}
     if len(readings) > 1:
-        shown = " or ".join(f"{name} (`{_snippet(text)}`)" for text, name in readings.items())
+        shown = " or ".join(f"{each.encoding} (`{each.snippet}`)" for each in readings)
         what = f"is not UTF-8, and could be {shown}."
-        remedy = f"Say which with --data.encoding {' or '.join(readings.values())}."
+        remedy = f"Say which with --data.encoding {' or '.join(r.encoding for r in readings)}."
         raise Broken("ambiguous_encoding", what, remedy)
-    ((text, encoding),) = readings.items()
-    language = f", {best.language}" if best.language != "Unknown" else ""
-    return EncodingChoice(
-        encoding, _note(encoding, f"the text reads best so{language}: {_snippet(text)}")
-    )
-
-
-def _undamaged(head: bytes) -> bytes:
-    """The lines beyond ASCII that an Asian encoding reads, where it reads nearly all of them.
-
-    A wrong byte would rule out the encoding that all other lines are in.
-    """
-    lines = [line for line in head.split(b"\n") if not line.isascii()]
-    read = {name: [line for line in lines if _is_whole(line, name)] for name in ASIAN}
-    limit = max(read.values(), key=len)
-    return b"\n".join(limit) if MIN_WHOLE * len(lines) <= len(limit) < len(lines) else head
-
-
-def _is_whole(line: bytes, encoding: str) -> bool:
-    try:
-        line.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _snippet(text: str) -> str:
-    """The first words beyond ASCII."""
-    at = next((i for i, c in enumerate(text) if c > "\x7f"), 0)
-    start = max(text.rfind(mark, 0, at) for mark in ("\n", ",", ";", "\t", " ", '"')) + 1
-    return text[max(start, at - SNIPPET) : at + SNIPPET].split("\n")[0].strip()
+    (found,) = readings
+    language = f", {found.language}" if found.language else ""
+    why = f"the text reads best so{language}: {found.snippet}"
+    return EncodingChoice(found.encoding, _note(found.encoding, why))
 
 
 def _note(encoding: str, why: str) -> Note:
