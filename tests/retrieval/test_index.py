@@ -173,6 +173,27 @@ def test_another_folder_is_not_brought_into_a_store(indexed, tmp_path, folder, e
     assert index_module.index(source, indexed.uri).documents == 1
 
 
+def test_a_folder_is_the_same_by_any_of_its_names(indexed, tmp_path, folder, embedder):
+    indexed()
+    (tmp_path / "link").symlink_to(folder)
+    for name in (folder / ".." / folder.name, tmp_path / "link"):
+        source = index_module.IndexedFolder(name, "toy", lambda: embedder, ChunkConfig(40, 8))
+        assert index_module.index(source, indexed.uri).embedded_chunks == 0
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_folder_that_lost_its_documents_does_not_empty_the_store(indexed, folder, is_damaged):
+    held = indexed().chunks
+    for path in list(folder.iterdir()):
+        path.unlink()
+    if is_damaged:
+        (folder / "leave.md").write_bytes(b"a\0b")
+    for _ in range(2):
+        with pytest.raises(RagError, match="holds no document"):
+            indexed()
+        assert open_store(indexed.uri).count() == held
+
+
 def test_other_settings_need_another_store(indexed):
     indexed()
     with pytest.raises(RagError, match="40 tokens with 8 shared"):

@@ -67,7 +67,7 @@ def index(
 
     A file that cannot be read is reported in the result and removed from the store. A cancel
     at any moment leaves a store that opens, and the next call resumes. Raises RagError
-    where the folder or the store cannot be used.
+    where the folder or the store cannot be used, and where a store would be emptied.
     """
     reading = reading or Reading()
     listing = list_files(source.folder, but=None if "://" in uri else Path(uri))
@@ -96,7 +96,8 @@ def index(
             )
             with contextlib.closing(made):
                 filling.fill(missing, made)
-        if store is None:
+        is_kept = any(file.source not in result.refused for file in wanted.values())
+        if store is None or (have and not is_kept):  # nothing would be left of what it holds
             raise _nothing(source.folder, result)
         _settle(store, wanted, have, result)
     if not result.documents:
@@ -189,7 +190,7 @@ def _require_fit(store: PassageStore, source: IndexedFolder) -> None:
     """Raise RagError where the store holds another folder, or was made with other settings."""
     held = store.settings
     root = Path(held.root)
-    if root != source.folder.absolute() and root.is_dir():
+    if root.resolve() != source.folder.resolve() and root.is_dir():
         what = f"{store.uri} holds the documents of {root}, which would all leave."
         remedy = f"Index {source.folder} into another store."
         raise RagError(what, remedy=remedy, code="other_folder")
