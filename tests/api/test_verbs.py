@@ -1,13 +1,17 @@
 """Every verb from Python: what it gives is the command's document, and shows itself."""
 
 import json
+from pathlib import Path
+from typing import get_args
 
 import pytest
+import torch
 
 import tunesmith as ts
 from tests.runs.tiny import UNMEASURED, base_folder, rows_file
 from tunesmith.api.show import Outcome
 from tunesmith.cli.main import main
+from tunesmith.config.checks import CheckSettings
 
 EVALUATE = {**UNMEASURED, "timed_rows": 0, "max_new_tokens": 4}
 QUICK = {"train.rows_per_step": 3, "evaluate": EVALUATE}
@@ -171,3 +175,43 @@ def test_the_doctor_knows_whether_threads_spin(monkeypatch):
     late = ts.doctor()
     assert late.to_json()["processor"]["spin_count"] is None
     assert "torch was imported before tunesmith" in str(late)
+
+
+def test_a_document_is_json_as_it_is(place):
+    for outcome in (ts.list_models(), ts.init("rows.jsonl", "as-json.yaml")):
+        assert json.loads(json.dumps(outcome.to_json()))
+
+
+def test_several_files_are_shown_or_refused_in_words():
+    rows_file(Path("more.jsonl"), count=3)
+    both = ["rows.jsonl", "more.jsonl"]
+    found = ts.show(both, model="base", rows=100)
+    assert {row["file"] for row in found.to_json()["rows"]} == set(both)
+    for call in (
+        lambda: ts.init(both, "several.yaml"),
+        lambda: ts.split(both, out="sides"),
+        lambda: ts.evaluate("runs/one", both),
+        lambda: ts.distill("Be brief.", both, "distilled.jsonl"),
+    ):
+        with pytest.raises(ts.UsageError, match="takes one file, and 2 are given"):
+            call()
+    assert ts.init(["rows.jsonl"], "single.yaml").to_json()["rows"]
+
+
+def test_a_run_leaves_the_number_of_threads_as_it_was():
+    before = torch.get_num_threads()
+    ts.train(
+        "rows.jsonl",
+        model="base",
+        steps=1,
+        settings={**QUICK, "train.threads": before + 1},
+        out="threads",
+        progress=False,
+    )
+    assert json.loads(Path("threads/environment.json").read_text())["threads"] == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_every_kind_of_check_has_a_class():
+    given = {each for name, each in vars(ts.checks).items() if not name.startswith("_")}
+    assert given == set(get_args(get_args(CheckSettings)[0]))

@@ -56,6 +56,8 @@ class ModelList(Outcome):
         for each in hub:
             each["supported"] = each["family"] in self.families
         models = [{k: getattr(each, k) for k in MODEL_KEYS} for each in self.models]
+        for one in models:
+            one["folder"] = str(one["folder"])
         return {"models": models, "hub": hub}
 
     def show(self, console: "Console") -> None:
@@ -210,7 +212,7 @@ class Pulled(Outcome):
 
     def to_json(self) -> dict[str, object]:
         """What `model pull --json` prints."""
-        return asdict(self)
+        return {**asdict(self), "folder": str(self.folder)}
 
     def show(self, console: "Console") -> None:
         """Where it is."""

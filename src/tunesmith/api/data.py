@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from tunesmith.api.settings import RunKeywords, config_given
 from tunesmith.api.show import Outcome, line, paragraph, print_table, show_next
-from tunesmith.api.sources import Data, as_source
+from tunesmith.api.sources import Data, one_file
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import UsageError
 from tunesmith.core.numbers import duration_between, percent, pluralize
@@ -278,7 +278,7 @@ def split(  # noqa: PLR0913  # one keyword for each setting
         )
     settings = SplitSettings(
         SourceRequest(
-            str(as_source(data)),
+            one_file(data, "split"),
             format,
             dict(columns or {}),
             ReadOptions(encoding, delimiter, part),

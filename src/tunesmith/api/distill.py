@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.api.settings import CheckGiven, config_of, overrides_of, plain
 from tunesmith.api.show import Outcome, line, paragraph, show_next
-from tunesmith.api.sources import Data, as_source
+from tunesmith.api.sources import Data, one_file
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import ConfigError, UsageError
 from tunesmith.core.numbers import duration, pluralize
@@ -102,7 +102,7 @@ def distill(  # noqa: PLR0913  # one keyword for each setting
     >>> ts.distill("instruction.txt", "questions.jsonl", "rows.jsonl")  # doctest: +SKIP
     """
     asked = _given(prompt=None if prompt is None else str(prompt))
-    asked |= {"inputs": as_source(inputs), "out": str(out)}
+    asked |= {"inputs": one_file(inputs, "distill"), "out": str(out)}
     asked |= _given(samples=samples, keep=keep, temperature=temperature)
     asked |= _given(teacher=teacher, teacher_model=teacher_model)
     asked |= _given(teacher_key=teacher_key, teacher_terms=teacher_terms)

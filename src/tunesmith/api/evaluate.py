@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.api.settings import CheckGiven, holding, is_named, overrides_of
 from tunesmith.api.show import Document, Outcome, line, show_notes
-from tunesmith.api.sources import Data, as_source
+from tunesmith.api.sources import Data, one_file
 from tunesmith.api.train import Run, folder_of
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.progress import Cancelled
@@ -85,10 +85,10 @@ def evaluate(  # noqa: PLR0913  # what is evaluated, on what, how, and who hears
         keywords: dict[str, object] = {"settings": settings, "checks": checks}
         keywords |= {key: given[key] for key in ("dtype", "device") if key in given}
         overrides = overrides_of(None, keywords)
-        file = as_source(data)
+        file = None if data is None else one_file(data, "evaluate")
         from tunesmith.runs.inputs import require_target
 
-        data_file = None if file is None else str(file)
+        data_file = file
         place = None if out is None else Path(out)
         require_target(name, data_file, is_named=is_named(model))
         earlier = None if against is None else str(folder_of(against))

@@ -67,6 +67,8 @@ class checks:  # written `ts.checks.Json(...)`, as a module would be
     Sql = _checks.SqlSettings
     Python = _checks.PythonSettings
     Judge = _checks.JudgeSettings
+    ToolCall = _checks.ToolCallSettings
+    Refusal = _checks.RefusalSettings
 
 
 Method = str | Settings | PeftConfig | Mapping[str, object]

@@ -10,7 +10,7 @@ from tunesmith import SPIN_COUNT
 from tunesmith.api.results import labelled, show_answers, text_in
 from tunesmith.api.settings import config_of, overrides_of
 from tunesmith.api.show import Document, Outcome, line, print_facts, show_next
-from tunesmith.api.sources import Data
+from tunesmith.api.sources import Data, one_file
 from tunesmith.api.train import STOPPING, finished
 from tunesmith.api.work import OnEvent, torch_came_first_text, working
 from tunesmith.core.errors import RunError
@@ -210,7 +210,7 @@ class Drafted(Outcome):
         """What `init --json` prints."""
         draft = self.found
         return {
-            "out": self.out,
+            "out": str(self.out),
             "format": draft.format,
             "rows": draft.rows,
             "checks": [
@@ -256,7 +256,7 @@ def init(
     from tunesmith.runs.inspect_data import tokenizer_here
     from tunesmith.setup.draft_config import draft_config, write_draft
 
-    config = config_of(overrides_of(data, {"settings": settings}))
+    config = config_of(overrides_of(one_file(data, "init"), {"settings": settings}))
     draft = draft_config(config.data, tokenizer=tokenizer_here(config.model))
     write_draft(draft, Path(out))
     return Drafted(draft, Path(out), tuple(words or [str(config.data.train)]))

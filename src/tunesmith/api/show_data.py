@@ -83,6 +83,7 @@ def show(
     from tunesmith.runs.show_data import show_data, show_page
 
     source = as_source(data)
+    name = ", ".join(source) if isinstance(source, list) else str(source)
     with (
         config_given(source, keywords) as config,
         working(on_event=on_event, progress=False) as work,
@@ -91,11 +92,11 @@ def show(
         found = show_data(config, max_rows=rows, progress=work.progress)
     if not found.rows:
         refuse(found.faults)
-        raise DataError(f"{source}: holds no row to show.", remedy="Name a file with rows.")
+        raise DataError(f"{name}: holds no row to show.", remedy="Name a file with rows.")
     if page is not None:
         text = show_page(
             found.rows,
-            file=str(source),
+            file=name,
             model=config.model,
             remarks=found.remarks,
             by_token=tokens,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
-from tunesmith.core.errors import DataError
+from tunesmith.core.errors import DataError, UsageError
 from tunesmith.data.files.binary import plain
 from tunesmith.models.cache import cache_root
 
@@ -45,6 +45,18 @@ def as_source(data: object) -> object:
         if all(isinstance(each, Mapping) and _is_source(each) for each in data):
             return [dict(each) for each in data]
     return str(_written(_rows_of(data)))
+
+
+def one_file(data: object, verb: str) -> str:
+    """The one file that data is; raises UsageError for several."""
+    source = as_source(data)
+    listed = source if isinstance(source, list) else [source]
+    if len(listed) != 1 or not isinstance(listed[0], str):
+        raise UsageError(
+            f"`{verb}` takes one file, and {len(listed)} are given.",
+            remedy="Call it for each, or put their rows into one.",
+        )
+    return str(listed[0])
 
 
 def _is_source(values: Mapping[str, object]) -> bool:

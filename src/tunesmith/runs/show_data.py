@@ -1,17 +1,17 @@
 """Rows as a run would train on them: which tokens are trained, as text and as an HTML page."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import accumulate, chain, groupby
 
 from jinja2 import Environment, StrictUndefined
 
-from tunesmith.config import RunConfig
+from tunesmith.config import DataSettings, RunConfig
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
-from tunesmith.data.faults import Fault, Parsed, RowReport
+from tunesmith.data.faults import Fault, RowReport
 from tunesmith.data.read import read_rows
 from tunesmith.data.rows import Conversation, TokenRow
 from tunesmith.data.tokenize import Renderer
@@ -148,10 +148,7 @@ class ShownData:
 def show_data(config: RunConfig, *, max_rows: int, progress: Progress = SILENT) -> ShownData:
     """The first ``max_rows`` documents that can be rendered; nothing is cut or left out."""
     settings, report = config.data, RowReport()
-    (source,) = settings.sources
-    _, of_file, outcomes = read_rows(source_request(settings, source))
-    report.add_faults(of_file)
-    sound = _sound(outcomes, report)
+    sound = _sound(settings, report)
     first = next(sound, None)
     if first is None:
         return ShownData((), report.faults.listed, ())
@@ -177,12 +174,15 @@ def show_data(config: RunConfig, *, max_rows: int, progress: Progress = SILENT) 
     return ShownData(tuple(rows), report.faults.listed, tuple(dict.fromkeys(remarks)))
 
 
-def _sound(outcomes: Iterable[Parsed[Conversation]], report: RowReport) -> Iterator[Conversation]:
-    """The sound rows; the faults of others go into ``report``."""
-    for outcome in outcomes:
-        report.add_faults(outcome.faults)
-        if outcome.value is not None:
-            yield outcome.value
+def _sound(settings: DataSettings, report: RowReport) -> Iterator[Conversation]:
+    """The sound rows of all files; faults of files and of other rows go into ``report``."""
+    for source in settings.sources:
+        _, of_file, outcomes = read_rows(source_request(settings, source))
+        report.add_faults(of_file)
+        for outcome in outcomes:
+            report.add_faults(outcome.faults)
+            if outcome.value is not None:
+                yield outcome.value
 
 
 PAGE = "pages/rows.html.jinja"

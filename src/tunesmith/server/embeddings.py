@@ -1,6 +1,7 @@
 """POST /v1/embeddings: vectors of texts, by the model that the documents are embedded with."""
 
 import base64
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,14 @@ async def embed(served: ServedModels, body: EmbeddingRequest) -> Document:
         raise AdapterError(what, remedy=remedy, code="unknown")
     if not all(texts):
         raise ApiError("`input` holds an empty text.", param="input")
-    vectors = await served.rendered(lambda: documents.embedder.embed(texts))
+    folder = documents.embedder.folder
+    vectors, tokens = await served.rendered(
+        lambda: (documents.embedder.embed(texts), _count(folder, texts))
+    )
     data = [
         {"object": "embedding", "index": i, "embedding": _written(vector, body.encoding_format)}
         for i, vector in enumerate(vectors)
     ]
-    tokens = _count(documents.embedder.folder, texts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": data, "model": body.model, "usage": usage}
 
@@ -48,7 +51,12 @@ def _written(vector: NDArray[np.float32], form: str) -> object:
 
 
 def _count(folder: Path, texts: list[str]) -> int:
+    return sum(len(each.ids) for each in _tokenizer(folder).encode_batch(texts))
+
+
+@functools.cache
+def _tokenizer(folder: Path) -> Tokenizer:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return sum(len(each.ids) for each in tokenizer.encode_batch(texts))
+    return tokenizer

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from tunesmith.core.encodings import HEAD_BYTES
 from tunesmith.core.numbers import percent, pluralize
 from tunesmith.core.phrases import listed, shorten
 from tunesmith.data.faults import Fault, Note
-from tunesmith.data.files.source import HEAD_BYTES, Broken, Source, unused
+from tunesmith.data.files.source import Broken, Source, unused
 from tunesmith.data.files.text import TOO_LARGE, Text, open_text
 from tunesmith.data.rows import MAX_ROW_BYTES, ReadOptions, Record
 

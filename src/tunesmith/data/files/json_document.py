@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import NoReturn
 
+from tunesmith.core.encodings import UTF8
 from tunesmith.data.faults import Fault, Note
 from tunesmith.data.files.source import Broken, wrong_part
-from tunesmith.data.files.text import MARK, TOO_LARGE, UTF8, Text
+from tunesmith.data.files.text import MARK, TOO_LARGE, Text
 from tunesmith.data.rows import MAX_ROW_BYTES, Record, UniqueKeys, broken_json, given_twice, row_of
 
 SPACE = re.compile(r"[ \t\r\n]*")

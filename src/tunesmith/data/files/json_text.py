@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
+from tunesmith.core.encodings import UTF8
 from tunesmith.data.faults import Fault
 from tunesmith.data.files.json_document import (
     NO_ROWS,
@@ -13,7 +14,7 @@ from tunesmith.data.files.json_document import (
     rows_in_columns,
 )
 from tunesmith.data.files.source import Source, open_source, unused
-from tunesmith.data.files.text import UTF8, Text, open_text
+from tunesmith.data.files.text import Text, open_text
 from tunesmith.data.rows import ReadOptions, Record, UniqueKeys, broken_json, row_of
 
 # Columns that make an object a row, whatever lists of objects it has beside them.
