@@ -13,7 +13,7 @@ _PARTS = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
 PRINTED_FAILURES, PRINTED_OTHERS = 40, 10  # rows on paper
 SHOWN = 500  # rows on a page: more make it slow to open
 LONGEST = 4_000  # characters of a text on the page
-MOST_PAIRS = 100_000  # of equal words in two texts; repetitive ones have more, and take minutes
+MAX_PAIRS = 100_000  # of equal words in two texts; repetitive ones have more, and take minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _compared(text: str, reference: str) -> Iterator[tuple[str, bool]]:
     own = [part.strip() for part in parts]
     other = [part.strip() for part in _PARTS.findall(reference[:LONGEST])]
     counts = Counter(other)
-    if sum(count * counts[part] for part, count in Counter(own).items()) > MOST_PAIRS:
+    if sum(count * counts[part] for part, count in Counter(own).items()) > MAX_PAIRS:
         yield text, own == other
         return
     at = 0
