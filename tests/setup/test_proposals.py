@@ -177,3 +177,8 @@ def test_every_answer_of_the_data_passes_what_it_proposed(answers):
     config = load_run_config(None, values)
     for check in build_checks(config.evaluate.checks):
         assert all(check.score(answer, answer) == 1.0 for answer in answers)
+
+
+@pytest.mark.parametrize("value", ["2024-05-{:02d}", "10:{:02d}", "SKU-{}", "192.168.0.{}", "3:{}"])
+def test_single_values_are_compared_as_they_are(value):
+    assert proposed([value.format(i) for i in range(1, 31)]) == [{"kind": "exact"}]

@@ -36,6 +36,7 @@ ROWS_PER_ENDING, MAX_ENDINGS, LONGEST_ENDING = 3, 3, 40
 MAX_PHRASE_WORDS = 6
 PAUSES = ".!?~…,;:。！？、 \n\t"  # with which another sentence ends
 MARK = re.compile(r"[^\w\s]{2,}|<[^<>\s]+>")
+VALUE = re.compile(r"(?=.*\d)[\w.:/+@#-]{1,40}")  # a date, a code, an address; no word
 
 
 def common_endings(answers: Sequence[str]) -> list[str]:
@@ -172,6 +173,8 @@ def _of_data(rows: Sequence[Conversation], answers: Sequence[str]) -> list[Propo
     if len(answers) < MIN_ROWS:
         return []
     found = [*_numbers(answers), *_slots(answers), *_asked_slots(rows, answers)]
+    if not found and _share(answers, lambda text: bool(VALUE.fullmatch(text))):
+        return [Proposal({"kind": "exact"}, "each answer is a single value")]
     return [*found, *_length(answers)] if found else None
 
 
