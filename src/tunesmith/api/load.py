@@ -83,28 +83,25 @@ class Model:
 
     def score(
         self,
-        prompts: "str | Sequence[ChatRow]",
-        answers: str | Sequence[str],
+        prompts: "Sequence[ChatRow]",
+        answers: Sequence[str],
         *,
         adapter: str | Sequence[str | None] | None = DEFAULT,
     ) -> list[float]:
         """The log-likelihood of each answer after its prompt, in nats, all of its tokens together.
 
-        A single text is one prompt, or one answer.
-
         Raises DataError for a prompt that the chat template refuses, UsageError for another number
         of answers than prompts.
         """
-        rows: Sequence[ChatRow] = [prompts] if isinstance(prompts, str) else prompts
-        said = [answers] if isinstance(answers, str) else answers
-        if len(rows) != len(said):
+        if len(prompts) != len(answers):
             raise UsageError(
-                f"{pluralize(len(rows), 'prompt')} and {pluralize(len(said), 'answer')} are given."
+                f"{pluralize(len(prompts), 'prompt')} and {pluralize(len(answers), 'answer')} are "
+                "given."
             )
-        adapters = self._adapters(adapter, len(rows))
+        adapters = self._adapters(adapter, len(prompts))
         from tunesmith.evaluation.likelihoods import score_answers
 
-        return score_answers(self._shared, rows, said, adapters=adapters)
+        return score_answers(self._shared, prompts, answers, adapters=adapters)
 
     def chat(
         self,

@@ -1,7 +1,6 @@
 """Long work of a verb: it is shown, reported to the caller, and can be cancelled."""
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -89,19 +88,9 @@ def working(
             return Cancelled(stopped, same_call=True)
         return Cancelled(stopped(display))
 
-    with display, _threads_kept(), _cancelled_as(cancelled), cancel_on_signal(notice) as stop:
+    with display, _cancelled_as(cancelled), cancel_on_signal(notice) as stop:
         _warn_of_torch(emit)
         yield Working(emit, stop, display)
-
-
-@contextlib.contextmanager
-def _threads_kept() -> Iterator[None]:
-    """The caller's number of threads is restored where the work used another."""
-    try:
-        yield
-    finally:
-        if (device := sys.modules.get("tunesmith.engine.device")) is not None:
-            device.restore_threads()
 
 
 @contextlib.contextmanager
@@ -125,7 +114,7 @@ def working_on_runs(
     def cancelled() -> Cancelled:
         return Cancelled(f"Stopped at once. {resume}")
 
-    with display, _threads_kept(), _cancelled_as(cancelled), cancel_on_signal(notice) as stop:
+    with display, _cancelled_as(cancelled), cancel_on_signal(notice) as stop:
         _warn_of_torch(lambda event: emit("together", event))
         yield GroupWork(emit, stop, display.warnings)
 

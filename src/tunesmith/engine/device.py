@@ -35,22 +35,6 @@ def set_up(device: torch.device) -> None:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-_found_threads: list[int] = []  # before the first run that set its own
-
-
-def use_threads(count: int) -> None:
-    """Compute with so many threads, until `restore_threads`."""
-    if not _found_threads:
-        _found_threads.append(torch.get_num_threads())
-    torch.set_num_threads(count)
-
-
-def restore_threads() -> None:
-    """As many threads as before the first `use_threads`."""
-    if _found_threads:
-        torch.set_num_threads(_found_threads.pop())
-
-
 def describe(device: torch.device) -> dict[str, str]:
     """The device by its name, and on CUDA its driver and the switches that change arithmetic."""
     if device.type == "xpu":

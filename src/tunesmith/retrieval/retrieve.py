@@ -4,12 +4,12 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.core.errors import RagError, UsageError
+from tunesmith.core.errors import RagError
 from tunesmith.retrieval.passage import Filter, Passage
 from tunesmith.retrieval.store import EmbeddingModel, PassageStore
 
@@ -45,7 +45,6 @@ SHINGLE_WORDS = 3
 DUPLICATE_SHARE = 0.8
 
 Mode = Literal["hybrid", "dense", "text"]
-MODES = get_args(Mode)
 Reranker = Callable[[str, Sequence[str]], Sequence[float]]
 """A cross-encoder: a question and n texts -> n scores, the best the highest."""
 
@@ -122,10 +121,6 @@ def retrieve(
     With ``mode`` text the model is not asked, and no hit has a cosine.
     """
     search = search or SearchOptions()
-    if search.mode not in MODES:
-        raise UsageError(
-            f"There is no search mode {search.mode!r}.", remedy=f"Known are {', '.join(MODES)}."
-        )
     vector = None if search.mode == "text" else embedder.embed([question], as_query=True)[0]
     words = None if search.mode == "dense" else question
     count = max(search.candidates, search.limit)

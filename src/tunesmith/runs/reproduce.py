@@ -14,7 +14,7 @@ from tunesmith.config.methods import init_path
 from tunesmith.core.errors import ModelError, RunError
 from tunesmith.core.files import sha256_of
 from tunesmith.core.progress import SILENT, Cancelled, Progress
-from tunesmith.engine.device import set_up, use_threads
+from tunesmith.engine.device import set_up
 from tunesmith.methods import table
 from tunesmith.models.names import known_folder
 from tunesmith.models.precision import detect_device, detect_dtype
@@ -218,7 +218,7 @@ def _lock_now(config: RunConfig, then: Mapping[str, Any], progress: Progress) ->
     set_up(device)
     dtype, _ = detect_dtype(config.dtype, device)
     if config.train.threads:
-        use_threads(config.train.threads)
+        torch.set_num_threads(config.train.threads)
     start = init_path(config.method) if table.of(config.method).trains_base else None
     try:
         base = resolve(start or config.model, progress=progress)

@@ -42,7 +42,7 @@ from tunesmith.data.records import files_of, options_of, place_of
 from tunesmith.data.rows import HUB, in_source
 from tunesmith.data.tokenizer import Tokenizer, add_tokens_, decode, encode
 from tunesmith.engine import memory
-from tunesmith.engine.device import describe, use_threads
+from tunesmith.engine.device import describe
 from tunesmith.engine.forward import Engine, named_tensors
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, NewTokens, Words
@@ -65,7 +65,7 @@ def open_for(config: RunConfig, *, progress: Progress) -> LoadedBase:
     For `full` with a start it is that start.
     """
     if config.train.threads:
-        use_threads(config.train.threads)
+        torch.set_num_threads(config.train.threads)
     progress.phase(f"loading {config.model}")
     trains_base = table.of(config.method).trains_base
     loaded = open_base(
