@@ -9,10 +9,11 @@ from difflib import SequenceMatcher
 from tunesmith.report.score_charts import in_order
 from tunesmith.runs.history import Document
 
-_PARTS = re.compile(r"\s+|\w+|[^\w\s]")
+_PARTS = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
 PRINTED_FAILURES, PRINTED_OTHERS = 40, 10  # rows on paper
 SHOWN = 500  # rows on a page: more make it slow to open
 LONGEST = 4_000  # characters of a text on the page
+MOST_PAIRS = 50_000  # of equal words in two texts; repetitive ones have more, and take minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +85,22 @@ def _cut(text: str) -> tuple[str, int]:
 
 
 def _compared(text: str, reference: str) -> Iterator[tuple[str, bool]]:
-    """Runs of words that the reference has in this order, and runs that it has not."""
-    own, other = _PARTS.findall(text), _PARTS.findall(reference[:LONGEST])
+    """Runs of words that the reference has in this order, and runs that it has not.
+
+    Of two repetitive texts only rare words begin a run.
+    """
+    parts = _PARTS.findall(text)
+    own = [part.strip() for part in parts]
+    other = [part.strip() for part in _PARTS.findall(reference[:LONGEST])]
+    counts = Counter(other)
+    pairs = sum(count * counts[part] for part, count in Counter(own).items())
+    matcher = SequenceMatcher(None, own, other, autojunk=pairs > MOST_PAIRS)
     at = 0
-    for block in SequenceMatcher(None, own, other, autojunk=False).get_matching_blocks():
+    for block in matcher.get_matching_blocks():
         if block.a > at:
-            yield "".join(own[at : block.a]), False
+            yield "".join(parts[at : block.a]), False
         if block.size:
-            yield "".join(own[block.a : block.a + block.size]), True
+            yield "".join(parts[block.a : block.a + block.size]), True
         at = block.a + block.size
 
 
