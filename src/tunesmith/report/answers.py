@@ -13,7 +13,7 @@ _PARTS = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
 PRINTED_FAILURES, PRINTED_OTHERS = 40, 10  # rows on paper
 SHOWN = 500  # rows on a page: more make it slow to open
 LONGEST = 4_000  # characters of a text on the page
-MOST_PAIRS = 50_000  # of equal words in two texts; repetitive ones have more, and take minutes
+MAX_PAIRS = 50_000  # of equal words in two texts; repetitive ones have more, and take minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _compared(text: str, reference: str) -> Iterator[tuple[str, bool]]:
     other = [part.strip() for part in _PARTS.findall(reference[:LONGEST])]
     counts = Counter(other)
     pairs = sum(count * counts[part] for part, count in Counter(own).items())
-    matcher = SequenceMatcher(None, own, other, autojunk=pairs > MOST_PAIRS)
+    matcher = SequenceMatcher(None, own, other, autojunk=pairs > MAX_PAIRS)
     at = 0
     for block in matcher.get_matching_blocks():
         if block.a > at:
