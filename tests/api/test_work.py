@@ -1,6 +1,7 @@
 """Long work: who sees it, that it is told once where torch came first, how it is cancelled."""
 
 import signal
+import subprocess
 import sys
 import threading
 from types import ModuleType, SimpleNamespace
@@ -66,6 +67,36 @@ def test_it_is_told_once_in_a_process_that_torch_came_first(monkeypatch):
         with work.working("", stopped="", on_event=heard.append, progress=False):
             pass
     assert [event.code for event in heard] == ["spin_count"]
+
+
+def test_what_the_work_sets_in_torch_ends_with_it():
+    import torch
+
+    from tunesmith.engine.device import switches
+
+    before = switches()
+    works = (
+        lambda: work.working(progress=False),
+        lambda: work.working_on_runs("", resume="", progress=False),
+    )
+    for make in works:
+        with make():
+            torch.set_num_threads(before.threads + 1)
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.utils.deterministic.fill_uninitialized_memory = False
+        assert switches() == before
+
+
+def test_threads_of_work_that_first_imports_torch_end_with_it_too():
+    code = (
+        "import sys\nfrom tunesmith.api.work import working\n"
+        "with working(progress=False):\n"
+        "    assert 'torch' not in sys.modules\n"
+        "    from tunesmith.engine import device\n    import torch\n"
+        "    first = torch.get_num_threads()\n    torch.set_num_threads(first + 1)\n"
+        "assert torch.get_num_threads() == first\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def interrupted(go):

@@ -1,6 +1,7 @@
 """Long work of a verb: it is shown, reported to the caller, and can be cancelled."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -88,7 +89,7 @@ def working(
             return Cancelled(stopped, same_call=True)
         return Cancelled(stopped(display))
 
-    with display, _cancelled_as(cancelled), cancel_on_signal(notice) as stop:
+    with _torch_as_it_was(), display, _cancelled_as(cancelled), cancel_on_signal(notice) as stop:
         _warn_of_torch(emit)
         yield Working(emit, stop, display)
 
@@ -114,9 +115,24 @@ def working_on_runs(
     def cancelled() -> Cancelled:
         return Cancelled(f"Stopped at once. {resume}")
 
-    with display, _cancelled_as(cancelled), cancel_on_signal(notice) as stop:
+    with _torch_as_it_was(), display, _cancelled_as(cancelled), cancel_on_signal(notice) as stop:
         _warn_of_torch(lambda event: emit("together", event))
         yield GroupWork(emit, stop, display.warnings)
+
+
+@contextlib.contextmanager
+def _torch_as_it_was() -> Iterator[None]:
+    """What the work sets in torch, such as its threads, ends with it; this imports no torch."""
+    before = None
+    if "torch" in sys.modules:
+        from tunesmith.engine.device import switches
+
+        before = switches()
+    try:
+        yield
+    finally:
+        if device := sys.modules.get("tunesmith.engine.device"):
+            device.switch_back(before or device.AT_FIRST)
 
 
 @contextlib.contextmanager

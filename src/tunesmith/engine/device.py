@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -33,6 +34,37 @@ def set_up(device: torch.device) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
         # else every buffer is filled with NaN first, for code that reads what it did not write
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """What of torch ``set_up`` and a run's settings change for the whole process."""
+
+    threads: int
+    deterministic: bool
+    warns_only: bool
+    fills: bool
+
+
+def switches() -> Switches:
+    """As they are now."""
+    return Switches(
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+    )
+
+
+AT_FIRST = switches()
+
+
+def switch_back(to: Switches) -> None:
+    """Make them what they were."""
+    if torch.get_num_threads() != to.threads:
+        torch.set_num_threads(to.threads)
+    torch.use_deterministic_algorithms(to.deterministic, warn_only=to.warns_only)
+    torch.utils.deterministic.fill_uninitialized_memory = to.fills  # type: ignore[attr-defined]
 
 
 def describe(device: torch.device) -> dict[str, str]:
