@@ -94,6 +94,9 @@ def test_a_score_is_the_sum_of_the_log_probabilities_of_the_answer(runs):
     expected = sum(float(logs[len(prompt) - 1 + i, token]) for i, token in enumerate(ids))
     assert scores[0] == pytest.approx(expected, abs=1e-2)
     assert scores[1] < 0
+    assert model.score("say 1", answers[0]) == model.score(["say 1"], answers[:1])
+    with pytest.raises(ts.UsageError, match="1 prompt and 2 answers"):
+        model.score("Hi", ["H", "o"])
 
 
 def test_a_chat_keeps_its_history_and_tells_its_text_as_it_is_made(runs):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.retrieval.conftest import write_documents
 from tests.retrieval.toy import ToyEmbedder
-from tunesmith.core.errors import RagError
+from tunesmith.core.errors import RagError, UsageError
 from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.passage import Filter, Passage, parse_filter
 from tunesmith.retrieval.retrieve import (
@@ -136,6 +136,18 @@ def test_the_passage_that_answers_comes_first(store, embedder, mode):
     found = retrieve(store, embedder, "Who pays train tickets?", SearchOptions(mode=mode))
     assert found[0].passage.source == "travel.txt"
     assert (found[0].cosine is None) == (mode == "text")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mode": "bm25"}, "no way to search called 'bm25'. There are: dense, text, hybrid"),
+        ({"limit": 0}, "at least 1"),
+    ],
+)
+def test_another_way_to_search_is_refused(options, said):
+    with pytest.raises(UsageError, match=said):
+        SearchOptions(**options)
 
 
 def test_text_search_asks_no_model(store, embedder):

@@ -83,25 +83,27 @@ class Model:
 
     def score(
         self,
-        prompts: "Sequence[ChatRow]",
-        answers: Sequence[str],
+        prompts: "str | Sequence[ChatRow]",
+        answers: str | Sequence[str],
         *,
         adapter: str | Sequence[str | None] | None = DEFAULT,
     ) -> list[float]:
         """The log-likelihood of each answer after its prompt, in nats, all of its tokens together.
 
+        A single text is one prompt, or one answer.
         Raises DataError for a prompt that the chat template refuses, UsageError for another number
         of answers than prompts.
         """
-        if len(prompts) != len(answers):
+        rows: Sequence[ChatRow] = [prompts] if isinstance(prompts, str) else prompts
+        texts = [answers] if isinstance(answers, str) else answers
+        if len(rows) != len(texts):
             raise UsageError(
-                f"{pluralize(len(prompts), 'prompt')} and {pluralize(len(answers), 'answer')} are "
-                "given."
+                f"{pluralize(len(rows), 'prompt')} and {pluralize(len(texts), 'answer')} are given."
             )
-        adapters = self._adapters(adapter, len(prompts))
+        adapters = self._adapters(adapter, len(rows))
         from tunesmith.evaluation.likelihoods import score_answers
 
-        return score_answers(self._shared, prompts, answers, adapters=adapters)
+        return score_answers(self._shared, rows, texts, adapters=adapters)
 
     def chat(
         self,

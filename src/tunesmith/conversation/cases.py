@@ -17,11 +17,17 @@ from tunesmith.evaluation.retrieval_gain import SourcedCase
 from tunesmith.generation.decoder import Prompt
 from tunesmith.retrieval.confidence import SCORED_HITS, confidence
 from tunesmith.retrieval.questions import KnownPassages, RetrievalQuestion, know, says_nothing
-from tunesmith.retrieval.retrieve import Hit, Mode, SearchOptions, retrieve, without_duplicates
+from tunesmith.retrieval.retrieve import (
+    MODES,
+    Hit,
+    Mode,
+    SearchOptions,
+    retrieve,
+    without_duplicates,
+)
 from tunesmith.retrieval.scores import ndcg_at, recall_at, reciprocal_rank
 from tunesmith.retrieval.store import EmbeddingModel, PassageStore
 
-MODES: tuple[Mode, ...] = ("dense", "text", "hybrid")
 TEXTS_AT_ONCE = 128
 RANKED = 10  # passages that are scored
 RIGHT = "right"

@@ -8,7 +8,6 @@ from pathlib import Path
 from tunesmith.adapters.loaded_base import open_with_adapters
 from tunesmith.conversation.ask import sources_prompt
 from tunesmith.conversation.cases import (
-    MODES,
     Item,
     RetrievedCase,
     find_all,
@@ -31,7 +30,7 @@ from tunesmith.generation.sampling import Sampling
 from tunesmith.retrieval.confidence import fit_threshold, known_threshold
 from tunesmith.retrieval.prompt import refusal_for
 from tunesmith.retrieval.questions import RetrievalQuestion, missing_sources
-from tunesmith.retrieval.retrieve import Mode
+from tunesmith.retrieval.retrieve import MODES, Mode, require_mode
 from tunesmith.runs.locate import locate
 
 RETRIEVED = "_rag"
@@ -59,6 +58,10 @@ class TrialSettings:
     removed: float = 0.3
     threshold: float | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for another mode."""
+        require_mode(self.mode)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.core.errors import RagError
+from tunesmith.core.errors import RagError, UsageError
 from tunesmith.retrieval.passage import Filter, Passage
 from tunesmith.retrieval.store import EmbeddingModel, PassageStore
 
@@ -45,6 +45,7 @@ SHINGLE_WORDS = 3
 DUPLICATE_SHARE = 0.8
 
 Mode = Literal["hybrid", "dense", "text"]
+MODES: tuple[Mode, ...] = ("dense", "text", "hybrid")
 Reranker = Callable[[str, Sequence[str]], Sequence[float]]
 """A cross-encoder: a question and n texts -> n scores, the best the highest."""
 
@@ -58,6 +59,20 @@ class SearchOptions:
     candidates: int = 50
     where: Filter = field(default_factory=Filter)
     keep_duplicates: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for another mode, or for no passage at all."""
+        require_mode(self.mode)
+        if self.limit < 1:
+            raise UsageError(f"limit must be at least 1 (given: {self.limit}).")
+
+
+def require_mode(mode: str) -> None:
+    """Raise UsageError for what is no way to search."""
+    if mode not in MODES:
+        raise UsageError(
+            f"There is no way to search called {mode!r}.", remedy=f"There are: {', '.join(MODES)}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
