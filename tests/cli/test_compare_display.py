@@ -1,13 +1,16 @@
 """What a comparison shows: notes once, warnings again at the end, errors with all their runs."""
 
 import io
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from rich.console import Console
 
-from tunesmith.api.compare import COLUMNS, Comparison
+from tunesmith.api.compare import BESIDE, COLUMNS, NUMBERS, TITLES, Comparison
 from tunesmith.api.display import GroupDisplay
+from tunesmith.api.show import print_table
 from tunesmith.core.errors import DataError
 from tunesmith.core.progress import Notice, Phase
 from tunesmith.training.events import Ended, StepDone
@@ -59,6 +62,13 @@ def test_each_new_wait_is_said_at_once():
     assert "lora: answering 1 of 9 ..." in text(said)
 
 
+def test_the_share_and_the_time_are_those_of_a_whole_search():
+    display = GroupDisplay(console())
+    display("together", Phase("searching", 160, 1400, 1200.0))
+    display("setting-01", step(1))
+    assert display._share_and_left() == (160 / 1400, 1200.0)
+
+
 def row(name, verdict):
     numbers = dict.fromkeys((key for key, _ in COLUMNS.values()), 1)
     score = {"score": 0.5, "low": 0.25, "high": 0.75}
@@ -96,3 +106,18 @@ def test_one_error_of_several_runs_is_told_once_with_their_names():
     assert text(shown).count("a.jsonl:1: empty") == 1
     assert "lora, prompt failed" in text(shown)
     assert "note: lora, prompt: narrow" in text(shown)
+
+
+@pytest.mark.parametrize(("width", "left_out"), [(80, True), (160, False)])
+def test_a_narrow_terminal_shows_what_tells_the_runs_apart(width, left_out):
+    shown = Console(file=io.StringIO(), width=width)
+    numbers = ["4.9 M", "19.6 MB", "2.1 GB", "1,234", "0.123", "0.345", "84 % (71 % to 92 %)"]
+    print_table(
+        shown, TITLES, rows=[["wide", "lora", *numbers, "yes"]], numbers=NUMBERS, beside=BESIDE
+    )
+    said = shown.file.getvalue()
+    assert {"wide", "lora", "84 % (71 % to 92 %)", "yes", "0.345"} <= set(
+        re.split(r"  +|\n ?", said)
+    )
+    assert ("Not shown for want of room: tokens/s" in said) is left_out
+    assert ("1,234" in said) is not left_out

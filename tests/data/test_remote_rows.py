@@ -9,7 +9,7 @@ from tunesmith.data.read import SourceRequest, scan
 from tunesmith.data.records import exists, files_of
 from tunesmith.data.rows import behind_source, in_source
 from tunesmith.data.token_cache import content_of
-from tunesmith.runs.evaluated import _remote_sha256
+from tunesmith.runs.evaluated import _sha256_of_places
 
 
 @pytest.fixture
@@ -54,10 +54,10 @@ def test_a_file_is_read_under_its_url(put, tmp_path):
 def test_an_evaluation_rests_on_what_lies_in_storage_now(put, tmp_path):
     folder = fill(tmp_path / "rows", a_jsonl=row(1))
     data = load_run_config(None, {"data": {"train": put(folder), "eval": "here.jsonl"}}).data
-    before = _remote_sha256(data)
+    before = _sha256_of_places(data)
     assert len(before) == 1
     put(fill(folder, a_jsonl=row(2)))
-    assert _remote_sha256(data) != before
+    assert _sha256_of_places(data) != before
 
 
 def test_a_missing_object_is_a_fault_of_its_url(put, tmp_path):

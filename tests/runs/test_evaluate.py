@@ -317,3 +317,13 @@ def test_about_how_long_it_takes_is_said_before_anything_is_answered(tmp_path):
     assert told[0] < first
     assert "answers (base, prompted, examples, tuned)" in events[told[0]].message
     assert "tokens of probes" in events[told[0]].message
+
+
+def test_a_held_out_file_may_be_a_source_with_settings(tmp_path):
+    held = rows_file(tmp_path / "held.jsonl", count=4)
+    rows = rows_file(tmp_path / "rows.jsonl")
+    base_folder(tmp_path / "base")
+    source = {"path": str(held), "format": "prompt-completion"}
+    train_run(made(tmp_path, data={"train": str(rows), "eval": source}))
+    document = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert document["about"]["data"][0]["path"] == str(held)

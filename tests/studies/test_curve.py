@@ -156,3 +156,9 @@ def test_what_has_no_curve_is_refused(tmp_path):
     data = made.data.model_copy(update={"eval": 0.0})
     with pytest.raises(DataError, match="held-out"):
         go(made.model_copy(update={"data": data}), tmp_path / "c")
+
+
+def test_a_loss_that_rises_is_said_to_rise():
+    verdict = assess_curve(curve((0.3, -0.05), rows=200, spread=0.01), seed=0)
+    assert verdict.answer == "no"
+    assert "the held-out loss rose by" in verdict.text

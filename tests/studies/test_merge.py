@@ -178,7 +178,8 @@ def test_a_cancel_leaves_nothing_and_the_answers_stay(runs, tmp_path, monkeypatc
 def test_adapters_of_different_bases_are_refused_with_the_reason(runs, tmp_path):
     other = train(tmp_path, "left")
     origin = other / "adapter" / FILE
-    origin.write_text(origin.read_text().replace('"sha256": "', '"sha256": "0'))
+    text = origin.read_text().replace('"sha256": "', '"sha256": "0')
+    origin.write_text(text.replace('"weights": "', '"weights": "0'))
     with pytest.raises(AdapterError, match=r"different bases: .*left/adapter names"):
         named([runs[1], str(other)])
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from tunesmith import __version__
 from tunesmith.adapters import fit, store
@@ -19,13 +20,15 @@ from tunesmith.adapters.folder import CARD, Origin, own_name, write_origin
 from tunesmith.adapters.products import Delta, Product, RelativeError, blocks
 from tunesmith.adapters.sources import AdapterSource, require_alike
 from tunesmith.core import files
-from tunesmith.core.errors import AdapterError, ConfigError
+from tunesmith.core.errors import AdapterError, ConfigError, ModelError
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import UNSEEN, PhaseProgress
+from tunesmith.data.chat_text import same_template
 from tunesmith.engine.forward import Engine
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Changes
 from tunesmith.models.cache import folder_bytes
+from tunesmith.models.load import holds_tokenizer, read_tokenizer
 from tunesmith.models.names import portable_name
 
 
@@ -165,7 +168,11 @@ def save(
         errors.add(layer, delta.distance(products[layer]), delta.norm())
     origin = _origin(combination)
 
+    own = _shared_tokenizer([source.folder for source in combination.sources])
+
     def beside(into: Path) -> None:
+        if own is not None:
+            own.save_pretrained(into)
         write_origin(into, origin, combined=_described(combination, errors))
 
     base = origin.published if origin else portable_name(combination.sources[0].base)
@@ -200,6 +207,19 @@ def _targets(combination: Combination) -> list[str]:
     if len(named) < len(leaves):
         return sorted(combination.layers)
     return sorted(frozenset().union(*named))
+
+
+def _shared_tokenizer(folders: Sequence[Path]) -> PreTrainedTokenizerBase | None:
+    """The tokenizer that all adapters bring with one chat template; None where they do not."""
+    if not all(map(holds_tokenizer, folders)):
+        return None
+    try:
+        found = [read_tokenizer(folder, trust_remote_code=False) for folder in folders]
+    except ModelError:  # which also alone is asked through the base's
+        return None
+    first, *others = found
+    is_one = bool(first.chat_template) and all(same_template(each, first) for each in others)
+    return first if is_one else None
 
 
 def _origin(combination: Combination) -> Origin | None:

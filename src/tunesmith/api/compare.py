@@ -49,6 +49,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
 }
 TITLES = (*COLUMNS, "score", "verdict")
 NUMBERS = TITLES[2:-1]
+BESIDE = ("tokens/s", "peak", "trained", "loss", "adapter", "held-out")  # the least telling first
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,12 @@ class Comparison(Outcome):
         """The table, the base's own score, what was noticed, and what failed or is unfinished."""
         document: Document = self.found.to_json()
         rows, words = [_cells(row) for row in document["runs"]], ("score", "verdict")
-        print_table(console, TITLES, rows=rows, numbers=NUMBERS, words=words)
+        print_table(console, TITLES, rows=rows, numbers=NUMBERS, words=words, beside=BESIDE)
         if document["base"]["score"] is not None:
             paragraph(console, f"base without training: {interval_text(document['base'])}")
+        for model, score in document.get("bases", {}).items():
+            if score["score"] is not None:
+                paragraph(console, f"base {model} without training: {interval_text(score)}")
         for name, score in document.get("hosted", {}).items():
             if score["score"] is not None:
                 paragraph(console, f"hosted model {name}: {interval_text(score)}")

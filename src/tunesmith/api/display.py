@@ -24,7 +24,7 @@ from tunesmith.core.numbers import (
     percent,
     pluralize,
 )
-from tunesmith.core.progress import Event, Notice, Phase
+from tunesmith.core.progress import TOGETHER, Event, Notice, Phase
 from tunesmith.core.ranks import speaks
 from tunesmith.training.events import (
     BestCheckpoint,
@@ -277,11 +277,14 @@ class GroupDisplay(Display):
         self._steps: dict[str, StepDone] = {}
         self._held: dict[str, float] = {}
         self._evaluation: dict[str, float] = {}  # seconds, by run
+        self._whole: Phase | None = None
 
     def __call__(self, name: str, event: Event) -> None:
         """Show one event of the run called ``name``."""
         match event:
             case Phase():
+                if name == TOGETHER:  # how far all of it is, where that is known
+                    self._whole = event if event.total else None
                 self._show_phase(event, f"{name}: ")
             case Notice(code, message):
                 is_warning = code not in INFORMATION
@@ -294,8 +297,10 @@ class GroupDisplay(Display):
                 self._line.keep(f"{name}: {planned_text(event)}")
             case StepDone():
                 self._steps[name] = event
-                share = max(each.step / each.steps for each in self._steps.values())
-                self._line.update(self._progress(), share=share)
+                share, left = self._share_and_left()
+                losses = "  ".join(f"{n} {step.loss:.3f}" for n, step in self._steps.items())
+                text = f"{percent(share)}, {duration(left)} left; loss: {losses}"
+                self._line.update(text, share=share)
             case HeldOut():
                 self._held[name] = event.loss
             case Ended() if name in self._steps:
@@ -304,10 +309,11 @@ class GroupDisplay(Display):
                 after = f"{event.reason} after {pluralize(done.step, 'step')}"
                 self._line.keep(f"{name}: {after}, loss {done.loss:.3f}{held}")
 
-    def _progress(self) -> str:
-        steps = self._steps.values()
-        losses = "  ".join(f"{name} {step.loss:.3f}" for name, step in self._steps.items())
-        first = max(step.step / step.steps for step in steps)
+    def _share_and_left(self) -> tuple[float, float]:
+        """Of the whole where that is known, else of the runs that train now; and the seconds."""
+        whole, steps = self._whole, self._steps.values()
+        if whole is not None and whole.total and whole.seconds_left is not None:
+            return whole.done / whole.total, whole.seconds_left
         left = max(step.seconds_left for step in steps)
         left += sum(self._evaluation[name] for name in self._steps if name in self._evaluation)
-        return f"{percent(first)}, {duration(left)} left; loss: {losses}"
+        return max(step.step / step.steps for step in steps), left

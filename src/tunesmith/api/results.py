@@ -50,7 +50,8 @@ def show_evaluation(evaluation: Document, console: "Console") -> None:
     if arms := evaluation.get("arms"):
         degenerate = (evaluation.get("degeneration") or {}).get("arms") or {}
         titles, rows = _table(arms, degenerate)
-        print_table(console, titles, rows=rows, numbers=titles[1:])
+        beside = [title for title, _ in reversed(COSTS)]
+        print_table(console, titles, rows=rows, numbers=titles[1:], beside=[*beside, "degenerate"])
     for text in evaluation_lines(evaluation):
         line(console, text)
 

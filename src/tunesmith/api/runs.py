@@ -73,7 +73,7 @@ class RunList(Outcome):
             return
         numbers = ("steps", "loss", "held-out", "score")
         titles = ("run", "state", "method", "model", *numbers, "verdict")
-        print_table(console, titles, rows=map(_row, records), numbers=numbers)
+        print_table(console, titles, rows=map(_row, records), numbers=numbers, words=("verdict",))
 
 
 def list_runs(root: str | Path = "runs") -> RunList:

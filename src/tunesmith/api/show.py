@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 WIDTH = 120  # where no terminal says how wide it is
 FACT_WIDTH = 90
+PADDING = 2  # of a column
 # C0 without tab and newline, DEL and C1; each becomes a visible mark.
 _CONTROL = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A}, "\N{SYMBOL FOR ESCAPE}")
 _HTML = (
@@ -145,7 +146,7 @@ def show_next(console: "Console", commands: Iterable[str], *, title: str = "\nNe
         console.print(f"  {sanitize(command)}{flag}", soft_wrap=True)
 
 
-def print_table(
+def print_table(  # noqa: PLR0913  # one for each kind of column
     console: "Console",
     titles: Sequence[str],
     *,
@@ -153,14 +154,24 @@ def print_table(
     numbers: Collection[str] = (),
     whole: Collection[str] = (),
     words: Collection[str] = (),
+    beside: Sequence[str] = (),
 ) -> None:
     """One line for each row, under titles in the user's language.
 
     The columns in ``numbers`` are right-aligned, the cells of those in ``words`` messages. Those in
-    ``whole`` are not broken where there is room for them; the others wrap at words.
+    ``whole`` are not broken where there is room for them; the others wrap at words. Where the
+    console is too narrow, columns of ``beside`` are left out, the first one first, and named.
     """
     from rich.table import Table
 
+    rows = [
+        [localized(c) if t in words else c for t, c in zip(titles, r, strict=True)] for r in rows
+    ]
+    out = _without_room(
+        console.width, titles, rows, wrapped={*titles} - {*numbers, *whole}, beside=beside
+    )
+    kept = [i for i, title in enumerate(titles) if title not in out]
+    titles, rows = [titles[i] for i in kept], [[row[i] for i in kept] for row in rows]
     table = Table(box=None)
     for title in titles:
         is_number = title in numbers
@@ -171,9 +182,39 @@ def print_table(
             overflow="fold",
         )
     for row in rows:
-        cells = zip(titles, row, strict=True)
-        table.add_row(*(sanitize(localized(c) if title in words else c) for title, c in cells))
+        table.add_row(*map(sanitize, row))
     console.print(table)
+    if out:
+        listed = ", ".join(map(localized, out))
+        paragraph(console, f"Not shown for want of room: {listed}.", style="dim")
+
+
+SHORTEST = 12  # letters of a cell that may be broken
+
+
+def _without_room(
+    width: int,
+    titles: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    wrapped: Collection[str],
+    beside: Sequence[str],
+) -> list[str]:
+    """The columns of ``beside`` for which a line has no room, in their order."""
+    from rich.cells import cell_len
+
+    room = {}
+    for place, title in enumerate(titles):
+        longest = max(map(cell_len, [localized(title), *(row[place] for row in rows)]))
+        room[title] = PADDING + (min(longest, SHORTEST) if title in wrapped else longest)
+    out: list[str] = []
+    for title in beside:
+        if sum(room.values()) <= width:
+            break
+        if title in room:
+            out.append(title)
+            del room[title]
+    return out
 
 
 def print_facts(console: "Console", facts: Iterable[tuple[str, str]]) -> None:

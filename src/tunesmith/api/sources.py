@@ -51,7 +51,12 @@ def one_file(data: object, verb: str) -> str:
     """The one file that data is; raises UsageError for several."""
     source = as_source(data)
     listed = source if isinstance(source, list) else [source]
-    if len(listed) != 1 or not isinstance(listed[0], str):
+    if len(listed) == 1 and isinstance(listed[0], Mapping):
+        raise UsageError(
+            f"`{verb}` takes a path or rows, and no settings of a source with it.",
+            remedy="Give its path, and how it is read as settings.",
+        )
+    if len(listed) != 1:
         raise UsageError(
             f"`{verb}` takes one file, and {len(listed)} are given.",
             remedy="Call it for each, or put their rows into one.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import tunesmith
 from tunesmith.core.language import localized
 from tunesmith.core.progress import (
+    TOGETHER,
     Cancelled,
     Event,
     Notice,
@@ -116,7 +117,7 @@ def working_on_runs(
         return Cancelled(f"Stopped at once. {resume}")
 
     with _torch_as_it_was(), display, _cancelled_as(cancelled), cancel_on_signal(notice) as stop:
-        _warn_of_torch(lambda event: emit("together", event))
+        _warn_of_torch(lambda event: emit(TOGETHER, event))
         yield GroupWork(emit, stop, display.warnings)
 
 

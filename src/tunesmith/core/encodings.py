@@ -36,6 +36,17 @@ def is_utf8(head: bytes) -> bool:
     return wrong < MIN_BYTES or right > wrong // 2
 
 
+def is_western(data: bytes) -> bool:
+    """Whether the few characters beyond ASCII of a text are Western ones: single bytes, as words of
+    other scripts and characters of UTF-8 have several in a row.
+    """
+    try:
+        data.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    return re.search(rb"[\x80-\xff]{2}", data) is None
+
+
 def legacy_readings(head: bytes) -> list[LegacyReading]:
     """The encodings that read a text best: one where that is proven, none where none reads it."""
     from charset_normalizer import from_bytes

@@ -38,6 +38,9 @@ class Cancelled(KeyboardInterrupt):
         return f"{self.message} The same call resumes." * self.same_call or self.message
 
 
+TOGETHER = "together"  # the name under which what several runs take at once is reported
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened during long work; ``name`` is what its kind is called on disk."""

@@ -26,20 +26,20 @@ APART = "\n\n"  # between two parts of thinking, and of what is said
 Part = Literal["thinking", "said"]
 
 
-def split_answer(text: str) -> tuple[str, str]:
+def split_answer(text: str, until: str | None = None) -> tuple[str, str]:
     """The thinking of what a model wrote, special tokens and all, and what it says after it.
 
-    The opening mark may be missing: some prompts write it.
+    The opening mark may be missing: some prompts write it. ``until`` closes what one has opened.
     """
-    thinking, said = ThinkingText().add(text, last=True)
+    thinking, said = ThinkingText(until).add(text, last=True)
     unopened, said = split_thinking(said)
     return unopened or thinking, said
 
 
-def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-    """The text of an answer, without its thinking."""
+def text_of(tokenizer: Tokenizer, ids: Sequence[int], until: str | None = None) -> str:
+    """The text of an answer, without its thinking, which a prompt may have opened (``until``)."""
     written = decode(tokenizer, ids)
-    said = split_answer(written)[1]
+    said = split_answer(written, until)[1]
     if said == written:
         return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     special = special_tokens(tokenizer)

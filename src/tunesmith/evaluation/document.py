@@ -42,7 +42,7 @@ def document(
             "goal": config.goal,
             "model": config.model,
             "method": None if "nothing-tuned" in verdict.reasons else config.method.kind,
-            "data": config.data.eval,
+            "data": config.data.model_dump(mode="json")["eval"],
             "evaluate": config.evaluate.model_dump(mode="json", by_alias=True),
         },
         **answers.to_json(),

@@ -13,8 +13,8 @@ from tunesmith.data.chat_format import ChatFormat, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Message, Tool
 from tunesmith.data.template import render_prompt
-from tunesmith.data.thinking import text_of
-from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.data.thinking import END_TOKENS, closing_of, text_of
+from tunesmith.data.tokenizer import Tokenizer, decode
 from tunesmith.generation.answer_text import cut_at_stop
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import generate
@@ -158,16 +158,20 @@ class SharedBase:
                 f"{pluralize(len(rows), 'row')} cannot have {pluralize(len(named), 'adapter')}"
             )
         answers = [""] * len(rows)
+        prompts, base = self.prompts(rows, named), self.loaded.base.tokenizer
+        opened = [closing_of(decode(base, prompt.ids[-END_TOKENS:])) for prompt in prompts]
         for answer in generate(
             self.loaded.engine,
-            self.prompts(rows, named),
+            prompts,
             stop_ids=self.loaded.base.stop_ids,
             sampling=sampling,
             seed=seed,
-            decode=lambda ids: text_of(self.loaded.base.tokenizer, ids),
+            decode=lambda ids: text_of(base, ids, opened[0]),  # as the template does for all
         ):
             tokenizer = self.loaded.tokenizer(named[answer.row])
-            answers[answer.row] = cut_at_stop(text_of(tokenizer, answer.ids), sampling.stop)
+            answers[answer.row] = cut_at_stop(
+                text_of(tokenizer, answer.ids, opened[answer.row]), sampling.stop
+            )
         return answers
 
     def prompts(self, rows: Sequence[ChatRow], adapters: Sequence[str | None]) -> list[Prompt]:

@@ -232,9 +232,10 @@ def _scores(document: Document, points: Sequence[ParetoPoint], words: Phrases) -
     base = document.get("base") or {}
     if base.get("score") is not None:
         bars.append(score_bar(words.phrase("arm.base"), base, "base"))
-    for name, score in (document.get("hosted") or {}).items():
-        if score.get("score") is not None:
-            bars.append(score_bar(name, score, HOSTED))
+    for kind, key in (("base", "bases"), (HOSTED, "hosted")):
+        for name, score in (document.get(key) or {}).items():
+            if score.get("score") is not None:
+                bars.append(score_bar(name, score, kind))
     return Plot(
         name="scores",
         title=words.phrase("scores.title"),

@@ -1,6 +1,6 @@
 """Which text do the bytes of a file hold?"""
 
-from tunesmith.core.encodings import HEAD_BYTES, UTF8, is_utf8, legacy_readings
+from tunesmith.core.encodings import HEAD_BYTES, UTF8, is_utf8, is_western, legacy_readings
 from tunesmith.core.errors import RagError
 
 BOMS = {
@@ -36,6 +36,8 @@ def _decode_legacy(data: bytes, wrong: int) -> str:
     """The text of bytes that are not UTF-8, the first of them at ``wrong``."""
     head = data[data.rfind(b"\n", 0, wrong) + 1 :][:HEAD_BYTES]
     if is_utf8(head):
+        if is_western(data):
+            return data.decode("cp1252")
         raise _not_text(f"byte {wrong:,} is no {UTF8}")
     readings = legacy_readings(head)
     if not readings:

@@ -92,7 +92,7 @@ def evaluate_target(
 
 def _changed_rows(subject: Subject, progress: Progress) -> str | None:
     """That other rows are here than those of which a run held some out; None where none are."""
-    if subject.run is None or isinstance(subject.config.data.eval, str):
+    if subject.run is None or subject.config.data.held is not None:
         return None
     found = changed_rows(subject.run, subject.config)
     if not found:

@@ -82,7 +82,7 @@ class ServedModels:
         if model == self.name:
             return None
         try:
-            await self.between_steps(lambda: self.pool.acquire(model))
+            await self.between_steps(lambda: self._attach(model))
         except AdapterError as error:
             if error.code == "unknown":
                 known = ", ".join(self.names[:10])
@@ -96,6 +96,15 @@ class ServedModels:
                 error.remedy = self._without_place(error.remedy, model)
             raise error from None
         return model
+
+    def _attach(self, model: str) -> None:
+        """Attach an adapter; its chat template may end turns by other tokens than the base's."""
+        known = self.shared.loaded.base.adapters_stop_ids
+        self.pool.acquire(model)
+        if self.shared.loaded.base.adapters_stop_ids != known:
+            stop_ids = self.shared.loaded.base.stop_ids
+            self.thread.scheduler.stop_ids = stop_ids
+            self._grammars = JsonGrammars(stop_ids)
 
     def _without_place(self, text: str, model: str) -> str:
         with contextlib.suppress(AdapterError):

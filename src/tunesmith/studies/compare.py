@@ -12,7 +12,7 @@ from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
-from tunesmith.core.progress import SILENT, Progress, finishing_first
+from tunesmith.core.progress import SILENT, TOGETHER, Progress, finishing_first
 from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import any_of, is_first, is_restarted
 from tunesmith.data.dataset import RunRows
@@ -40,7 +40,6 @@ from tunesmith.training.job import Member, planned
 from tunesmith.training.loop import train
 from tunesmith.training.measure import step_tokens
 
-TOGETHER = "together"  # the name under which what runs over one base take at once is reported
 ProgressOf = Callable[[str], Progress]  # of a run, by its name
 
 
@@ -139,16 +138,20 @@ def _run(comparison: ComparisonState, progress_of: ProgressOf) -> ComparisonStat
     try:
         for group in _groups([row for row in comparison.rows if row.summary is None]):
             if not any_of(together.is_cancelled):
-                comparison.losses |= _run_group(group, progress_of)
+                _run_group(comparison, group, progress_of)
                 gc.collect()  # its base is gone before the next one is loaded, and measured
                 memory.release(detect_device(group[0].config.device))
     finally:
         comparison.conclude()
-        kept = {"names": [row.name for row in comparison.rows], "losses": comparison.losses}
-        found = {**kept, **comparison.to_json()}
-        if is_first():
-            files.write_json(comparison.out / COMPARISON, found)
+        _keep(comparison)
     return comparison
+
+
+def _keep(comparison: ComparisonState) -> None:
+    """Write the comparison as far as it came."""
+    kept = {"names": [row.name for row in comparison.rows], "losses": comparison.losses}
+    if is_first():
+        files.write_json(comparison.out / COMPARISON, {**kept, **comparison.to_json()})
 
 
 def _groups(rows: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
@@ -165,11 +168,10 @@ def _groups(rows: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
     return [groups[key] for key in sorted(groups, key=lambda key: (key[-1] is not None, key[-2]))]
 
 
-def _run_group(rows: Sequence[ComparedRun], progress_of: ProgressOf) -> dict[str, Sequence[float]]:
-    """Load the base, train, evaluate: runs that train together over one copy of a base.
-
-    Gives what each run loses on its training rows at scale 1, where that was measured.
-    """
+def _run_group(
+    comparison: ComparisonState, rows: Sequence[ComparedRun], progress_of: ProgressOf
+) -> None:
+    """Load the base, train, evaluate: runs that train together over one copy of a base."""
     first = rows[0]
     config = first.config
     with contextlib.ExitStack() as locks:
@@ -181,19 +183,17 @@ def _run_group(rows: Sequence[ComparedRun], progress_of: ProgressOf) -> dict[str
         if (notice := locks.enter_context(others)) is not None:
             runs[first.name].progress.report(notice)
         try:
-            _train_group(rows, runs, progress_of(TOGETHER))
+            _train_group(comparison, rows, runs, progress_of(TOGETHER))
         except TunesmithError as error:  # of the base, or of what all need
             for row in rows:
                 row.error = row.error or error
-    return {
-        row.name: row.summary.train_losses
-        for row in rows
-        if row.summary and row.summary.train_losses is not None and not row.folder.is_scaled_down
-    }
 
 
 def _train_group(
-    rows: Sequence[ComparedRun], runs: Mapping[str, StartedRun], together: Progress
+    comparison: ComparisonState,
+    rows: Sequence[ComparedRun],
+    runs: Mapping[str, StartedRun],
+    together: Progress,
 ) -> None:
     first = runs[rows[0].name]
     memory.forget_peak(detect_device(first.config.device))
@@ -218,6 +218,18 @@ def _train_group(
         with _error_kept(row):
             if member.error is None:
                 row.summary = finish(prepared, member)
+                _keep_ended(comparison, row)
+
+
+def _keep_ended(comparison: ComparisonState, row: ComparedRun) -> None:
+    """Keep what is known of a run that has ended, whatever ends the next ones.
+
+    That is also what it loses on its training rows at scale 1, where that was measured.
+    """
+    losses = row.summary.train_losses if row.summary else None
+    if losses is not None and not row.folder.is_scaled_down:
+        comparison.losses[row.name] = losses
+    _keep(comparison)
 
 
 def _members(rows: Sequence[ComparedRun], ready: Mapping[str, PreparedRun]) -> dict[str, Member]:

@@ -68,14 +68,20 @@ class ComparisonState:
 
     def to_json(self) -> dict[str, object]:
         """The documented document."""
-        found = (row.summary.evaluation for row in self.rows if row.summary)
-        first = next(filter(None, found), None)
-        base = score_of(first, BASE)
+        found = [
+            (row.config.model, row.summary.evaluation)
+            for row in self.rows
+            if row.summary and row.summary.evaluation
+        ]
+        first = found[0][1] if found else None
+        bases = {model: score_of(evaluation, BASE) for model, evaluation in reversed(found)}
+        base = score_of(first if len(bases) < 2 else None, BASE)  # of several none is that of all
         hosted = {name: score_of(first, name) for name in _part(first, "hosted")}
         return {
             "out": str(self.out),
             "runs": [row.to_json() for row in self.rows],
             "base": base,
+            **({"bases": dict(reversed(bases.items()))} if len(bases) > 1 else {}),
             **({"hosted": hosted} if hosted else {}),
             "best": self.best.to_json() if self.best else None,
             "loss_against_rank": [each.to_json() for each in self.ranks],

@@ -11,7 +11,7 @@ from tunesmith.adapters.loaded_base import attach_folder
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import percent, pluralize
-from tunesmith.core.progress import Cancelled, Progress
+from tunesmith.core.progress import TOGETHER, Cancelled, Progress
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.intervals import LEVEL, unbounded_interval
 from tunesmith.evaluation.likelihoods import losses_of_rows
@@ -21,7 +21,6 @@ from tunesmith.runs.model_choice import with_model
 from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows, load_rows_for
 from tunesmith.studies.compare import (
-    TOGETHER,
     ProgressOf,
     compare_runs,
     resume_comparison,
@@ -78,22 +77,27 @@ def assess_curve(points: Sequence[Point], *, seed: int, level: float = LEVEL) ->
     interval = unbounded_interval(differences, seed=seed, level=level)
     limits = interval.low, interval.high
     gain, low, high = (each / before.loss for each in (statistics.mean(differences), *limits))
-    change = (
+    fell = change = (
         f"from {before.rows:,} to {pluralize(last.rows, 'row')} the held-out loss fell by "
         f"{percent(gain, 1)} ({percent(low, 1)} to {percent(high, 1)})"
     )
+    if gain < 0:
+        change = (
+            f"from {before.rows:,} to {pluralize(last.rows, 'row')} the held-out loss rose by "
+            f"{percent(-gain, 1)} ({percent(-high, 1)} to {percent(-low, 1)})"
+        )
     following = _next_gain(points, gain)
     answer: Answer
     if low > MATTERS:
         more = f" As many again may bring about {percent(following, 1)}." if following else ""
-        answer, text = "yes", f"More data would help: {change}.{more}"
+        answer, text = "yes", f"More data would help: {fell}.{more}"
     elif high < MATTERS:
         answer, text = "no", f"More data of this kind would hardly help: {change}."
     else:
         held = pluralize(len(last.losses), "held-out row")
         answer, text = (
             "cannot-tell",
-            f"Cannot tell with {held}: {change}, and the interval holds {percent(MATTERS)}. "
+            f"Cannot tell with {held}: {change}, and a fall of {percent(MATTERS)} lies within. "
             f"About {_wanted(len(last.losses), gain, (low, high)):,} would do.",
         )
     return CurveVerdict(answer, text, gain, low, high, following)

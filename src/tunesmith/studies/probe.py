@@ -9,13 +9,13 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import ConfigError, DataError, RunError
 from tunesmith.core.numbers import bytes_text, percent
-from tunesmith.core.progress import Cancelled, Progress
+from tunesmith.core.progress import TOGETHER, Cancelled, Progress
 from tunesmith.evaluation.evaluator import Evaluator
 from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
 from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows_for
-from tunesmith.studies.compare import TOGETHER, ProgressOf, compare_runs, silent
+from tunesmith.studies.compare import ProgressOf, compare_runs, silent
 from tunesmith.studies.compared import ComparisonState
 from tunesmith.studies.recommendation import (
     TRAINING,
@@ -28,7 +28,10 @@ from tunesmith.studies.recommendation import (
 from tunesmith.studies.variants import Variant
 
 TRAINING_SHARE = 0.6  # of the minutes; the others are for answers
-UNMEASURED = {"forgetting": None, "consistency": None, "knowledge": None, "timed_rows": 0}
+UNMEASURED: dict[str, object] = {
+    **{"forgetting": None, "consistency": None, "knowledge": None, "timed_rows": 0},
+    "arms": {},  # a hosted model says nothing of what the base does untrained
+}
 INSTRUCTION = "goal.txt"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import RunError, TunesmithError
-from tunesmith.core.progress import Cancelled
+from tunesmith.core.progress import TOGETHER, Cancelled
 from tunesmith.evaluation.measures import KnownBase
 from tunesmith.runs.folder import RUNNING, alone
 from tunesmith.runs.model_choice import with_model
@@ -19,7 +19,7 @@ from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for
 from tunesmith.runs.run import finish
 from tunesmith.runs.summary import RunSummary, complete_summary
-from tunesmith.studies.compare import TOGETHER, ProgressOf, silent
+from tunesmith.studies.compare import ProgressOf, silent
 from tunesmith.studies.search_group import SearchGroup
 from tunesmith.studies.search_space import read_space
 from tunesmith.studies.search_start import require_searchable, with_validation

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import ConfigError, RunError, TunesmithError
 from tunesmith.core.numbers import duration, pluralize
-from tunesmith.core.progress import Cancelled, Event, Phase, Progress, finishing_first
+from tunesmith.core.progress import TOGETHER, Cancelled, Event, Phase, Progress, finishing_first
 from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
 from tunesmith.runs.lock import CHANGED
 from tunesmith.runs.prepare import LoadRows, PreparedRun, build_optimizer, member_of, prepare
 from tunesmith.runs.result import resolved
 from tunesmith.runs.started import begin
-from tunesmith.studies.compare import TOGETHER, ProgressOf, read_once
+from tunesmith.studies.compare import ProgressOf, read_once
 from tunesmith.studies.search_space import default_space, own_values
 from tunesmith.studies.search_start import with_length
 from tunesmith.studies.search_state import SearchState, TriedSetting

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tunesmith.data.faults import RowNotes
 from tunesmith.data.formats.chats import as_messages
 from tunesmith.data.formats.columns import MULTIPLE_CHOICE
-from tunesmith.data.formats.table import FORMATS
+from tunesmith.data.formats.table import FORMATS, recognize
 from tunesmith.data.read import check, scan
 
 JSON = st.recursive(
@@ -229,3 +229,27 @@ def test_a_question_with_options_is_a_multiple_choice(write):
     assert (reading.format, reading.faults) == ("multiple-choice", ())
     assert [c.messages[-1].content for c in reading.conversations] == ["y"] * 3
     assert scan(write({"question": "q", "answer": "a", "options": None})).format == "query-response"
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [([], "open"), ("red, blue", "red"), (["x", "y"], "The answer is (B)."), (None, "a word")],
+)
+def test_options_of_which_the_answer_is_none_are_a_column_beside(options, answer):
+    row = {"question": "q", "options": options, "answer": answer}
+    assert recognize([row])[0] is FORMATS["query-response"]
+    chosen_row = {"question": "q", "options": ["x", "y"], "answer": "B"}
+    assert recognize([chosen_row])[0] is FORMATS["multiple-choice"]
+
+
+def test_a_system_prompt_and_a_history_beside_a_prompt_that_has_its_own(write):
+    own = [{"role": "system", "content": "S"}, {"role": "user", "content": "q"}]
+    turns = [{"role": "user", "content": "h"}, {"role": "assistant", "content": "i"}]
+    for row, said in (
+        ({"prompt": own, "completion": "a", "system": "S"}, ["S", "q", "a"]),
+        ({"prompt": "q", "completion": "a", "history": "bought 3 chairs"}, ["q", "a"]),
+        ({"prompt": "q", "completion": "a", "history": turns}, ["h", "i", "q", "a"]),
+    ):
+        reading = scan(write(row))
+        assert reading.faults == ()
+        assert [message.content for message in reading.conversations[0].messages] == said

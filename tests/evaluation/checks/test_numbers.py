@@ -175,6 +175,12 @@ def test_any_text_is_read_without_an_error(text):
         ("2x10^3", 2000),
         ("2^3", 3),
         ("(1,2,3)", 3),
+        ("Numbers: 100 200 300", 300),
+        ("Q1 250", 250),
+        ("March 5,2024", 2024),
+        ("between (0,100)", 100),
+        ("The roots are 3,4", 4),
+        ("111 " * 2000, 111),
     ],
 )
 def test_numbers_as_other_countries_write_them(text, value):
@@ -182,5 +188,21 @@ def test_numbers_as_other_countries_write_them(text, value):
 
 
 def test_a_text_that_is_one_number():
-    assert all(map(is_number, ["42", "-1,234.5", "$5.00", "12 €", "3/4", "50 %", "12 000"]))
+    assert all(
+        map(
+            is_number,
+            [
+                "42",
+                "-1,234.5",
+                "$5.00",
+                "12 €",
+                "3/4",
+                "50 %",
+                "12 000",
+                "₹1,234",
+                "**42**",
+                "12 + 3 = 15",
+            ],
+        )
+    )
     assert not any(map(is_number, ["2024-05-12", "10:30", "3:4", "192.168.0.1", "5 km", "1, 2"]))

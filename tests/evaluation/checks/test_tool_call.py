@@ -187,3 +187,9 @@ def test_a_reference_whose_call_cannot_be_read_is_named():
     fault = check().reference_fault("<tool_call>weather of Oslo</tool_call>")
     assert fault is not None
     assert "cannot be read" in fault
+
+
+def test_an_answer_that_repeats_itself_is_read_in_time():
+    pairs = "<arg_key>a</arg_key><arg_value>b</arg_value>" * 500
+    assert not list(calls_in(f"<tool_call>f {pairs}"))
+    assert len(list(calls_in(f"<tool_call>f {pairs}</tool_call>"))) == 1

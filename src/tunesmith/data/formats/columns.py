@@ -49,10 +49,23 @@ QUERY_RESPONSE = Format(
     parse=functools.partial(parse_pair, asked=("query",), answer="response"),
     optional=(*OPENING, *TOOL_COLUMNS),
     synonyms={"question": "query", "answer": "response"},
-    recognizes=lambda row: row.get("choices") is None and row.get("options") is None,
+    recognizes=lambda row: (
+        row.get("choices") is None and not _is_chosen(row.get("options"), row["response"])
+    ),
 )
 
 
+def _is_chosen(choices: object, answer: object) -> bool:
+    """Whether an answer is one of a question's choices, and no text of its own beside them."""
+    choices = as_list(choices)
+    if isinstance(choices, dict):
+        choices = [*choices, *(choices.get("text") or choices.values())]
+    if not isinstance(choices, list) or not choices:
+        return False
+    return not isinstance(answer, str) or len(answer.strip()) <= MAX_LABEL or answer in choices
+
+
+MAX_LABEL = 2  # letters of a label or place of a choice
 WHY = "these are preference pairs (chosen and rejected), and Tunesmith trains on answers."
 UNPAIRED = (
     "this is unpaired preference data (label says whether the completion is a good one), and "
@@ -101,7 +114,7 @@ def parse_prompt_completion(row: Row, notes: RowNotes) -> Conversation:
 
     The answers in the completion are trained, those of the `history` are not.
     """
-    before = opening(row, notes)
+    before = opening(row, notes) if _opens_here(row) else []
     prompt = parse_side(row["prompt"], notes, column="prompt", role="user")
     completion = parse_side(row["completion"], notes, column="completion", role="assistant")
     if isinstance(row.get("label"), bool):
@@ -109,6 +122,15 @@ def parse_prompt_completion(row: Row, notes: RowNotes) -> Conversation:
         notes.problem("preference", UNPAIRED, remedy=remedy)
     asked = (*before, *prompt)
     return Conversation((*asked, *completion), completion_from=len(asked))
+
+
+def _opens_here(row: Row) -> bool:
+    """Whether system prompt and history are those of the row, and not the prompt's own messages."""
+    prompt, history = row["prompt"], as_list(row.get("history"))
+    own = isinstance(prompt, list) and any(
+        isinstance(each, dict) and each.get("role") == "system" for each in prompt[:1]
+    )
+    return not own and (not history or isinstance(history, list))
 
 
 def parse_side(value: object, notes: RowNotes, *, column: str, role: str) -> list[Message]:
@@ -211,10 +233,18 @@ def _gold(value: object, texts: list[str], labels: list[str], notes: RowNotes) -
     return ""
 
 
+def _is_answered_freely(row: Row) -> bool:
+    """Whether the answer is a text beside choices that are none, or of which it is none."""
+    gold, given = row["gold"], as_list(row["choices"])
+    is_text = isinstance(gold, str) and len(gold.strip()) > MAX_LABEL
+    return is_text and not isinstance(given, dict) and not _is_chosen(given, gold)
+
+
 MULTIPLE_CHOICE = Format(
     name="multiple-choice",
     columns={"query": ("question",), "choices": ("options",), "gold": ("answer", "label")},
     parse=parse_multiple_choice,
+    recognizes=lambda row: not _is_answered_freely(row),
     synonyms={
         **{"question": "query", "options": "choices"},
         **{"answerKey": "gold", "answer": "gold", "label": "gold"},

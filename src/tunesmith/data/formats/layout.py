@@ -144,6 +144,9 @@ def opening(row: Row, notes: RowNotes) -> list[Message]:
         notes.problem("wrong_type", what, remedy='Write it as [["question", "answer"], ...].')
         return messages
     for number, pair in enumerate(history, start=1):
+        if isinstance(pair, dict) and {"role", "content"} <= pair.keys():
+            messages.append(Message(str(pair["role"]), str(pair["content"])))
+            continue
         is_pair = isinstance(pair, list | tuple) and len(pair) == 2
         if not is_pair or not all(isinstance(text, str) for text in pair):
             what = f'turn {number} of "history" is not a pair of texts.'

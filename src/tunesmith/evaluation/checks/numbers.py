@@ -17,7 +17,7 @@ MARKERS = (
 LATEX_FRACTION = re.compile(r"\\[dt]?frac\{\s*(-?\d+)\s*\}\{\s*(\d+)\s*\}")
 PLAIN = r"\d+(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3}(?!\w|\.\d))?|\.\d+"
 NUMBER = re.compile(
-    rf"""(?P<sign>(?<![\w.)])[-+\u2212](?!\s)|(?<==\s)[-+\u2212]\s)?(?P<currency>[$€£₩¥]\s?)?(?<![\d.])(?<![A-Za-z]\^)
+    rf"""(?P<sign>(?<![\w.)])[-+\u2212](?!\s)|(?<==\s)[-+\u2212]\s)?(?P<currency>[$€£₩¥￥₹]\s?)?(?<![\d.])(?<![A-Za-z]\^)
     (?:(?P<whole>\d+)\s+(?=\d+\s?/\s?\d))?
     (?P<number>{PLAIN})
     (?:\s?/\s?(?P<below>\d+(?![\d/.,]*\d)))?
@@ -32,15 +32,18 @@ FULL_WIDTH = str.maketrans("，．", ",.")
 DOTTED = re.compile(r"(?<![\d.,])(\d{1,3}(?:\.\d{3})+),(\d{1,2})(?![\d.,]*\d)")
 INDIAN = re.compile(r"(?<![\d.,])\d{1,2}(?:,\d{2})+,\d{3}(?![\d,]*\d)")
 POINTS = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.,]*\d)")
-DECIMAL = re.compile(r"(?<![\d.,])(?:(\d+),(\d{1,2}|\d{4,})|(0),(\d{3}))(?![\d.,]*\d)")
+UNIT = r"\s?(?:€|%|％|°|EUR|USD|kr|zł|Kč|₽|руб|Ft|[Ee]uros?|k?g|mg|k?m|cm|mm|m?l|h|s|min)(?!\w)"
+DECIMAL = re.compile(rf"(?<![\d.,])(?:\d+,\d{{1,2}}|0,\d{{3,}})(?={UNIT})")
+ALONE = re.compile(r"[^\w,.(\[{]*(?:\d+,(?:\d{1,2}|\d{4,})|0,\d{3})\W*")
 THIN = re.compile(r"(?<![\d.,])\d{1,3}(?:[\u00a0\u202f'’]\d{3})+(?!\d)")
 BLANK = re.compile(
-    r"(?<![\d.,])\d{1,3}(?: \d{3})+(?:,\d{1,2})?(?=\s?(?:€|EUR|kr|zł|Kč|₽|руб|Ft)|\W*\Z)"
+    r"(?<![\w.,])\d{1,3}(?: \d{3}){1,5}(?:,\d{1,2})?(?=\s?(?:€|EUR|kr|zł|Kč|₽|руб|Ft)(?!\w))"
+    r"|\A\W*\d{1,3} \d{3}(?=\W*\Z)"
 )
 POWER = re.compile(r"(\d(?:\.\d+)?)\s?[x×·*]\s?10\^\{?([-+]?\d{1,3})\}?")
 # `3만 원`, `1억 2천만`, `5万円`: numbers with units of ten thousands, before a counter or the end.
 EASTERN = re.compile(
-    r"(?:\d[\d,]*(?:\.\d+)?\s?[십백천만억조十百千万億兆]+\s?)+(?:\d+)?"
+    r"(?<![\d,.])(?:\d[\d,]*(?:\.\d+)?\s?[십백천만억조十百千万億兆]+\s?)+(?:\d+)?"
     r"(?=\s?(?:원|달러|유로|명|개|회|번|년|점|톤|대|권|장|마리|인|円|人|元|ドル|km|m|kg)"
     r"|\s*(?:[^\w\s]|$))"
 )
@@ -49,6 +52,7 @@ TENS = {"십": 10, "백": 100, "천": 1000, "十": 10, "百": 100, "千": 1000}
 MYRIADS = {"만": 10**4, "억": 10**8, "조": 10**12, "万": 10**4, "億": 10**8, "兆": 10**12}
 # Numbers with an operator before the first `=`, up to the last: `2 + 3 =`; none in `5 = 2 + 3`.
 CALCULATION = re.compile(r"(?=[^=]*\d[ %)]*[-+*×÷^\u2212])[ \t\d.,()%$€£₩¥+*/×÷^\u2212=-]*=")
+MAX_LETTERS = 1000  # of a number; a longer one is a model that repeats itself
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 SCALES |= {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}
 
@@ -82,8 +86,9 @@ def final_number(text: str, *, marker: str | None = None) -> FinalNumber | None:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is one number, with its sign, currency or percent sign."""
-    return NUMBER.fullmatch(_plain(text.strip(" \n\t$€£₩¥"))) is not None
+    """Whether a text is one number, or ends in one after a `=`; with its sign, currency or mark."""
+    result = text.rpartition("=")[2].strip(" \n\t$€£₩¥₹.()*≈~°")
+    return NUMBER.fullmatch(_plain(result)) is not None
 
 
 def has_final_answer(text: str, *, marker: str | None = None) -> bool:
@@ -117,6 +122,7 @@ def _plain(text: str) -> str:
     text = DOTTED.sub(lambda found: f"{found[1].replace('.', '')}.{found[2]}", text)
     text = INDIAN.sub(_digits, POINTS.sub(_digits, text))
     text = DECIMAL.sub(lambda found: found[0].replace(",", "."), text)
+    text = text.replace(",", ".") if ALONE.fullmatch(text) else text
     return POWER.sub(r"\1e\2", EASTERN.sub(_western, text))
 
 
@@ -154,6 +160,8 @@ def _first(text: str) -> FinalNumber | None:
 
 
 def _read(found: re.Match[str]) -> FinalNumber | None:
+    if len(found[0]) > MAX_LETTERS:
+        return None
     value = Fraction(found["number"].replace(",", ""))
     if found["below"]:
         if int(found["below"]) == 0:

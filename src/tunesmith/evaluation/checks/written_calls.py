@@ -16,7 +16,8 @@ FUNCTION = re.compile(r"<function=([^>\n]+)>(.*?)</function>", re.DOTALL)
 PARAMETER = re.compile(r"<parameter=([^>\n]+)>\n?(.*?)\n?</parameter>", re.DOTALL)
 # GLM: <tool_call>name <arg_key>key</arg_key> <arg_value>value</arg_value></tool_call>
 KEYED = re.compile(
-    r"<tool_call>\s*([\w.-]+)\s*((?:<arg_key>.*?</arg_value>\s*)*)</tool_call>", re.DOTALL
+    r"<tool_call>\s*([\w.-]+)\s*((?:<arg_key>(?:(?!</arg_value>).)*</arg_value>\s*)*)</tool_call>",
+    re.DOTALL,
 )
 KEYED_PARAMETER = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 # A name before a JSON object. gpt-oss: `to=functions.name<|channel|>commentary json<|message|>{`;
