@@ -80,8 +80,8 @@ def _soup(given: argparse.Namespace, name: str, run: Path) -> Line:
 
 def _finetunecheck(given: argparse.Namespace, name: str, run: Path) -> Line:
     base, merged, folder = _folders(given, name, run)
-    words = ["run", str(base), str(merged), "--device", "cpu", "--profile", "general"]
-    words += ["--format", "json", "--report", "finetunecheck.json"]
+    # what needs no judge; every other profile ends before it loads a model
+    words = ["quick", str(base), str(merged), "--device", "cpu", "--report", "finetunecheck.json"]
     done = _asked(given.tools / "bin" / "ftcheck", words, folder)
     return done | {"found": _read(folder / "finetunecheck.json")}
 
