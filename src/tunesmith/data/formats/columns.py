@@ -50,7 +50,7 @@ QUERY_RESPONSE = Format(
     optional=(*OPENING, *TOOL_COLUMNS),
     synonyms={"question": "query", "answer": "response"},
     recognizes=lambda row: (
-        row.get("choices") is None and not _is_chosen(row.get("options"), row["response"])
+        row.get("choices") is None and not _is_chosen(row.get("options"), row.get("response"))
     ),
 )
 
@@ -235,7 +235,7 @@ def _gold(value: object, texts: list[str], labels: list[str], notes: RowNotes) -
 
 def _is_answered_freely(row: Row) -> bool:
     """Whether the answer is a text beside choices that are none, or of which it is none."""
-    gold, given = row["gold"], as_list(row["choices"])
+    gold, given = row.get("gold"), as_list(row.get("choices"))
     is_text = isinstance(gold, str) and len(gold.strip()) > MAX_LABEL
     return is_text and not isinstance(given, dict) and not _is_chosen(given, gold)
 
