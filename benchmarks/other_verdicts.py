@@ -81,9 +81,9 @@ def _soup(given: argparse.Namespace, name: str, run: Path) -> Line:
 def _finetunecheck(given: argparse.Namespace, name: str, run: Path) -> Line:
     base, merged, folder = _folders(given, name, run)
     # what needs no judge; every other profile ends before it loads a model
-    words = ["quick", str(base), str(merged), "--device", "cpu", "--report", "finetunecheck.json"]
+    words = ["quick", str(base), str(merged), "--device", "cpu", "--report", "finetunecheck.html"]
     done = _asked(given.tools / "bin" / "ftcheck", words, folder)
-    return done | {"found": _read(folder / "finetunecheck.json")}
+    return done | {"found": None}  # its page; what it prints has the verdict
 
 
 TOOLS: dict[str, Callable[[argparse.Namespace, str, Path], Line]] = {
