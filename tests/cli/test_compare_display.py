@@ -121,3 +121,12 @@ def test_a_narrow_terminal_shows_what_tells_the_runs_apart(width, left_out):
     )
     assert ("Not shown for want of room: tokens/s" in said) is left_out
     assert ("1,234" in said) is not left_out
+
+
+def test_a_check_that_is_called_as_a_cost_keeps_its_column():
+    shown = Console(file=io.StringIO(), width=60)
+    titles = ("arm", "prompt", "answer", "prompt")
+    row = ["tuned", "84 % (71 % to 92 %)", "44 % (31 % to 57 %)", "1,234 tokens"]
+    print_table(shown, titles, rows=[row], numbers=titles[1:], beside=["prompt"])
+    assert "84 % (71 % to 92 %)" in text(shown)
+    assert "1,234 tokens" not in text(shown)

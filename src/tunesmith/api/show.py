@@ -170,7 +170,8 @@ def print_table(  # noqa: PLR0913  # one for each kind of column
     out = _without_room(
         console.width, titles, rows, wrapped={*titles} - {*numbers, *whole}, beside=beside
     )
-    kept = [i for i, title in enumerate(titles) if title not in out]
+    left = ", ".join(localized(titles[place]) for place in out)
+    kept = [place for place in range(len(titles)) if place not in out]
     titles, rows = [titles[i] for i in kept], [[row[i] for i in kept] for row in rows]
     table = Table(box=None)
     for title in titles:
@@ -184,9 +185,8 @@ def print_table(  # noqa: PLR0913  # one for each kind of column
     for row in rows:
         table.add_row(*map(sanitize, row))
     console.print(table)
-    if out:
-        listed = ", ".join(map(localized, out))
-        paragraph(console, f"Not shown for want of room: {listed}.", style="dim")
+    if left:
+        paragraph(console, f"Not shown for want of room: {left}.", style="dim")
 
 
 SHORTEST = 12  # letters of a cell that may be broken
@@ -199,21 +199,24 @@ def _without_room(
     *,
     wrapped: Collection[str],
     beside: Sequence[str],
-) -> list[str]:
-    """The columns of ``beside`` for which a line has no room, in their order."""
+) -> list[int]:
+    """The places of the columns of ``beside`` for which a line has no room, in their order.
+
+    Of columns with one title the last is meant: a check may be called as a cost is.
+    """
     from rich.cells import cell_len
 
     room = {}
     for place, title in enumerate(titles):
         longest = max(map(cell_len, [localized(title), *(row[place] for row in rows)]))
-        room[title] = PADDING + (min(longest, SHORTEST) if title in wrapped else longest)
-    out: list[str] = []
-    for title in beside:
+        room[place] = PADDING + (min(longest, SHORTEST) if title in wrapped else longest)
+    last = {title: place for place, title in enumerate(titles)}
+    out: list[int] = []
+    for place in (last[title] for title in beside if title in last):
         if sum(room.values()) <= width:
             break
-        if title in room:
-            out.append(title)
-            del room[title]
+        out.append(place)
+        del room[place]
     return out
 
 

@@ -63,7 +63,7 @@ class ThinkingText:
         self._until = until
         self._part: Part | None = None if until is None else "thinking"
         self._held = ""
-        self._closed = False  # any part: white space behind it is no text
+        self._closed = False  # any part: white space after it is no text
         self._any = {"thinking": False, "said": False}
         self._between = ""  # what comes before the next text of this part
 

@@ -161,7 +161,7 @@ def _chat_tool(tool: Json) -> Json:
 def messages_of(items: Sequence[Json]) -> list[Json]:
     """Items of responses as messages of a chat; ValueError for one that cannot be read.
 
-    A call belongs to the assistant's message before it, thinking to the one behind it.
+    A call belongs to the assistant's message before it, thinking to the one after it.
     """
     messages: list[Json] = []
     thought: Json = {}
