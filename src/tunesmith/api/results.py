@@ -242,16 +242,21 @@ def labelled(name: str, text: str, *, console: "Console", style: str = "") -> No
     console.print(shown, style=style, soft_wrap=True)
 
 
-def result_lines(summary: "RunSummary") -> Iterator[str]:
-    """How it ended, what it cost, what it reached, and where it is."""
-    yield f"{_REASONS.get(summary.reason, summary.reason)}."
+def cost_text(summary: "RunSummary") -> str:
+    """Steps and tokens, the speed of the training, and the time and memory of all of it."""
     rate = summary.tokens_per_second
     speed = "" if rate is None else f" at {rate:,.0f} tokens/s"
-    yield (
+    return (
         f"{pluralize(summary.steps, 'step')}, {pluralize(summary.tokens, 'token')}{speed}; "
         f"{duration(summary.seconds)} with the evaluation; at most "
         f"{bytes_text(summary.peak_bytes)}"
     )
+
+
+def result_lines(summary: "RunSummary") -> Iterator[str]:
+    """How it ended, what it cost, what it reached, and where it is."""
+    yield f"{_REASONS.get(summary.reason, summary.reason)}."
+    yield cost_text(summary)
     held_out = "" if summary.eval_loss is None else f", held-out loss {summary.eval_loss:.3f}"
     yield f"training loss {summary.train_loss:.3f}{held_out}"
     if not summary.evaluation and summary.reason != "stopped":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith import SPIN_COUNT
-from tunesmith.api.results import labelled, show_answers, text_in
+from tunesmith.api.results import cost_text, labelled, show_answers, text_in
 from tunesmith.api.settings import config_of, overrides_of
 from tunesmith.api.show import Document, Outcome, line, print_facts, show_next
 from tunesmith.api.sources import Data, one_file
@@ -15,7 +15,7 @@ from tunesmith.api.train import STOPPING, finished
 from tunesmith.api.work import OnEvent, torch_came_first_text, working
 from tunesmith.core.errors import RunError
 from tunesmith.core.language import localized
-from tunesmith.core.numbers import bytes_text, duration, percent, pluralize
+from tunesmith.core.numbers import bytes_text, percent, pluralize
 from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
@@ -61,11 +61,7 @@ class Demo(Outcome):
         for text in _verdict(summary.evaluation or {}):
             line(console, text)
         line(console, "\nWhat was made", style="bold")
-        cost = [pluralize(summary.steps, "step"), duration(summary.seconds)]
-        if summary.tokens_per_second is not None:
-            cost.append(f"{summary.tokens_per_second:,.0f} tokens/s")
-        cost.append(f"at most {bytes_text(summary.peak_bytes)}")
-        labelled("training", localized(", ".join(cost)), console=console)
+        labelled("training", localized(cost_text(summary)), console=console)
         labelled("run", summary.run, console=console)
         if summary.adapter is not None:
             labelled("adapter", summary.adapter, console=console)
