@@ -56,10 +56,10 @@ def test_what_is_retained_takes_its_part_of_the_minutes_and_of_the_seconds(tmp_p
     retained = tiny_job(tmp_path, minutes=1, retention={"share": 0.5})
     given = plan(seconds_per_token=0.001)
     steps = [measure.plan_beside(job, given, lr=0.1).steps for job in (plain, retained)]
-    assert steps[0] / steps[1] == pytest.approx(1.4, rel=0.02)
+    assert steps[0] / steps[1] == pytest.approx(1.6, rel=0.02)
     known = [planned(Member(job, given, adam(job))) for job in (plain, retained)]
     held = HELD_OUT_SHARE * given.seconds_per_token * plain.held.lengths.sum() * 5
-    assert (known[1].seconds - held) / (known[0].seconds - held) == pytest.approx(1.4)
+    assert (known[1].seconds - held) / (known[0].seconds - held) == pytest.approx(1.6)
 
 
 def test_what_cannot_fit_is_refused_with_what_would(tmp_path, monkeypatch):

@@ -16,8 +16,9 @@ from tunesmith.data.rows import TokenRow
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.pack import Row, pack
 from tunesmith.training.events import StepDone
-from tunesmith.training.gradients import add_gradients
+from tunesmith.training.gradients import add_gradients, streams_of
 from tunesmith.training.job import Member, Round
+from tunesmith.training.measure import make_plan
 from tunesmith.training.retention import Retention, teacher_states
 
 
@@ -123,6 +124,19 @@ def test_what_is_drawn_follows_from_seed_and_step_and_fits_the_share():
     assert all(40 < total <= 50 for total in totals)
     assert {i for each in drawn for i in each} == set(range(6))
     assert retention.drawn(0, tokens=8) == (0,), "the shortest where none fits"
+
+
+def test_a_step_with_what_is_retained_is_one_stream(tmp_path):
+    """Two small ones take a fifth more time than one."""
+    settings = {"rows_per_step": None, "tokens_per_step": 60}
+    job = with_retention(tiny_job(tmp_path, **settings))
+    made = make_plan(job, lr=0.1)
+    assert made.tokens_per_micro_batch == 96
+    each = Round(Member(job, made, adam(job)), job.steps(0), 0, 0)
+    for _ in range(6):
+        each.draw()
+        assert each.retained
+        assert len(streams_of([each], tokens=made.tokens_per_micro_batch)) == 1
 
 
 def test_without_retention_nothing_is_reported(tmp_path):

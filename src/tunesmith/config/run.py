@@ -166,7 +166,7 @@ class DataSettings(Settings):
         return self.eval if isinstance(self.eval, float) else 0.0
 
 
-RETAINED_TOKEN = 0.8  # what one computes, by a token of a row
+RETAINED_TOKEN = 1.2  # what one computes, by a token of a row
 
 
 class RetentionSettings(Settings):

@@ -35,7 +35,7 @@ class Wish:
     optimizer: OptimizerKind = "adamw"
     ranks: int = 1
     shard: bool | None = None
-    retained: bool = False
+    retained: float = 0.0  # tokens of the base's texts in a step, by those of its rows
     work: float = 1.0  # what a step computes, by what its rows alone do
 
 
@@ -76,7 +76,7 @@ class Fitting:
             recompute=recompute,
             device=self.device.kind,
             ranks=wish.ranks,
-            retained=wish.retained,
+            retained=wish.retained > 0,
             flash=self.device.has_flash(wish.dtype or self.device.dtype),
         )
         made = replace(made, **changes)  # type: ignore[arg-type]
@@ -97,7 +97,7 @@ class Fitting:
         """Tokens of a micro-batch where memory sets no limit."""
         if self.wish.micro_batch is not None:
             return max(self.wish.micro_batch, self.wish.document)
-        of_step = math.ceil(self.wish.tokens_per_step / self.wish.ranks)
+        of_step = math.ceil(self.wish.tokens_per_step * (1 + self.wish.retained) / self.wish.ranks)
         frozen = not self.size.trains_base
         found = auto_tokens(of_step, device=self.device.kind, frozen_base=frozen)
         return max(found, self.wish.document)

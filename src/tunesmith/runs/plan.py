@@ -168,7 +168,7 @@ def wish_of(
         optimizer=train.optimizer,
         ranks=ranks,
         shard=None if train.shard == AUTO else bool(train.shard),
-        retained=train.retention is not None,
+        retained=train.retention.share if train.retention else 0.0,
         work=train.work,
     )
 

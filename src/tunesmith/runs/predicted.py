@@ -38,7 +38,8 @@ def predict(prepared: PreparedRun, plan: Plan) -> Prediction:
     shape = shape_of_base(engine.model.config)
     size = trained_size(config.method, shape)
     per_step = _step_tokens(prepared)
-    tokens = min(plan.tokens_per_micro_batch, max(per_step, int(lengths.max())))
+    at_once = max(job.streamed(per_step), int(lengths.max()))
+    tokens = min(plan.tokens_per_micro_batch, at_once)
     setup = Setup(
         tokens=tokens,
         document=min(int(lengths.max()), tokens),

@@ -38,7 +38,7 @@ from tunesmith.studies.variants import Variant
 from tunesmith.training.events import Planned
 from tunesmith.training.job import Member, planned
 from tunesmith.training.loop import train
-from tunesmith.training.measure import step_tokens
+from tunesmith.training.measure import stream_tokens
 
 ProgressOf = Callable[[str], Progress]  # of a run, by its name
 
@@ -236,7 +236,7 @@ def _members(rows: Sequence[ComparedRun], ready: Mapping[str, PreparedRun]) -> d
     """All optimizers first: their states are part of what is measured, once for all."""
     adams = {name: build_optimizer(prepared) for name, prepared in ready.items()}
     members: dict[str, Member] = {}
-    plan, together = None, sum(step_tokens(prepared.job) for prepared in ready.values())
+    plan, together = None, sum(stream_tokens(prepared.job) for prepared in ready.values())
     for row in sorted(rows, key=lambda row: -ready[row.name].job.rows.lengths.max(initial=0)):
         with _error_kept(row):
             members[row.name] = member_of(

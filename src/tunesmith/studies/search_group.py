@@ -23,7 +23,7 @@ from tunesmith.studies.searcher import KnownSetting, is_behind, suggest
 from tunesmith.training.events import Ended, HeldOut, Planned
 from tunesmith.training.job import Member, planned
 from tunesmith.training.loop import overdue, train
-from tunesmith.training.measure import step_tokens
+from tunesmith.training.measure import stream_tokens
 
 AT_ONCE = 8  # settings that train together
 PARTS, RUNGS = 8, (1, 2, 4)  # of a run's steps; after so many parts the better half continues
@@ -102,7 +102,7 @@ class SearchGroup:
                 prepared,
                 build_optimizer(prepared),
                 beside=next((each.plan for each in self.members.values()), None),
-                together=AT_ONCE * step_tokens(prepared.job),
+                together=AT_ONCE * stream_tokens(prepared.job),
             )
         except TunesmithError as error:
             if len(state.trials) == 1 or error.code == CHANGED:  # which is so of all settings

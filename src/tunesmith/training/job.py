@@ -100,6 +100,10 @@ class Job:
         first = len(self.rows)
         return tuple(first + i for i in self.retention.drawn(step, tokens=tokens))
 
+    def streamed(self, tokens: int) -> int:
+        """Tokens of a step whose rows have so many: what is retained is beside them."""
+        return tokens + round(tokens * (self.retention.share if self.retention else 0))
+
     def packable(self, numbers: Iterable[int]) -> list[Row]:
         """Documents as they are packed for the adapter."""
         return [packed(self.document(i), self.name, i, self._teacher(i)) for i in numbers]

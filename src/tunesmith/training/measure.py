@@ -46,7 +46,7 @@ def make_plan(
     settings = job.settings
     longest = int(job.rows.lengths.max())
     wanted = settings.tokens_per_micro_batch
-    size = _auto_tokens(job, max(together, step_tokens(job))) if wanted == "auto" else wanted
+    size = _auto_tokens(job, max(together, stream_tokens(job))) if wanted == "auto" else wanted
     size = max(size, longest)
     least = longest if wanted == "auto" else size
     choices = RECOMPUTE if settings.recompute == "auto" else (settings.recompute,)
@@ -109,8 +109,13 @@ def plan_beside(job: Job, plan: Plan, *, lr: float) -> Plan:
     return replace(plan, steps=steps, warmup=warmup_of(settings, steps), lr=lr, **changes)  # type: ignore[arg-type]
 
 
-def step_tokens(job: Job) -> int:
-    """Tokens of one of its largest steps."""
+def stream_tokens(job: Job) -> int:
+    """Tokens of one of its largest steps, retention's included."""
+    return job.streamed(_step_tokens(job))
+
+
+def _step_tokens(job: Job) -> int:
+    """Tokens of the rows of one of its largest steps."""
     settings = job.settings
     if settings.rows_per_step:
         return int(settings.rows_per_step * job.rows.lengths.max())
@@ -194,7 +199,7 @@ def _steps(job: Job, seconds_per_token: float) -> int:
     if job.settings.minutes is None:
         return total_steps(job.rows.lengths, job.settings, copies=job.copies)
     tokens = 60 * job.settings.minutes * ranks.size() / (seconds_per_token * job.settings.work)
-    step, whole = float(step_tokens(job)), int(job.rows.lengths.sum())
+    step, whole = float(_step_tokens(job)), int(job.rows.lengths.sum())
     if job.settings.rows_per_step:  # their mean, not the longest
         step = job.settings.rows_per_step * whole / len(job.rows)
     return max(1, round(tokens / min(step, whole)))
