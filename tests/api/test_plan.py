@@ -93,6 +93,21 @@ def test_a_config_counts_its_rows_and_keeps_its_settings(tmp_path):
     assert wider["lora"].trainable_parameters == 2 * found["lora"].trainable_parameters
 
 
+def test_a_micro_batch_has_room_for_what_a_step_retains(tmp_path):
+    rows = rows_file(tmp_path / "rows.jsonl", count=40)
+    given = {"data.train": str(rows), "train.tokens_per_step": 1000, "train.epochs": 100}
+    none, quarter = (
+        ts.plan(
+            "qwen3-0.6b",
+            devices="rtx-4090-24gb",
+            settings={**given, "train.retention": each},
+            progress=False,
+        )["lora", "rtx-4090-24gb"].tokens_per_micro_batch
+        for each in ("none", {"share": 0.25})
+    )
+    assert (none, quarter) == (1000, 1250)
+
+
 def test_a_model_in_memory_is_planned_for_by_its_config():
     from tests.families import tiny_model
 
@@ -117,7 +132,7 @@ def test_the_tables_fit_a_terminal_of_80_columns(capsys, monkeypatch):
     assert [each.split() for each in titles] == [
         ["method", "fits", "peak", "adapter", "step", "longest", "largest", "base", "quality"]
     ] * 2
-    assert "lora, qlora, prompt, p-tuning, ia3: micro-batches of 2,048 tokens" in lines
+    assert "lora, qlora, prompt, p-tuning, ia3: micro-batches of 2,560 tokens" in lines
     assert all(len(each) <= 80 for each in lines if not each.startswith("quality:"))
 
 

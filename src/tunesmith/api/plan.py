@@ -94,17 +94,16 @@ class Plan(Outcome):
 def _asked(found: "RunPlan") -> Iterator[str]:
     wish = found.wish
     document, step = pluralize(wish.document, "token"), pluralize(wish.tokens_per_step, "token")
-    what = f"documents of up to {document}, {step} a step"
-    if found.rows is not None:
-        rows = found.rows
+    if (rows := found.rows) is not None:
         tokens = pluralize(rows.tokens, "token")
         yield f"{pluralize(rows.rows, 'row')}, about {tokens} ({rows.source})"
-        yield what
-        if wish.tokens:
-            yield f"about {pluralize(wish.tokens, 'token')} in all passes"
-    else:
-        yield what
+    yield f"documents of up to {document}, {step} a step"
+    if retained := round(wish.retained * wish.tokens_per_step):
+        yield f"beside them {pluralize(retained, 'token')} a step of texts that are retained"
+    if rows is None:
         yield "without rows there is no time of a whole run"
+    elif wish.tokens:
+        yield f"about {pluralize(wish.tokens, 'token')} in all passes"
 
 
 def _print_methods(console: "Console", methods: "Sequence[MethodPlan]") -> None:
