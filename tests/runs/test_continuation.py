@@ -3,17 +3,19 @@
 import functools
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.runs.tiny import base_folder, config
+from tests.runs.tiny import UNMEASURED, base_folder, config
 from tests.runs.trained import copy_of
 from tunesmith.config import load_run_config
 from tunesmith.config.methods import init_path
 from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.core.progress import Notice, Progress
+from tunesmith.runs.evaluate import evaluate_target
 from tunesmith.runs.folder import read_lines
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.studies.compare import compare_runs
@@ -268,3 +270,27 @@ def test_a_start_of_another_method_is_no_start_word_here(tmp_path):
         assert init_path(made.method) == start
         with pytest.raises(ConfigError, match=f"there is not a folder {start}"):
             train_run(made)
+
+
+def test_a_base_without_a_template_is_compared_with_the_adapter_in_its_template(trained, tmp_path):
+    """As trainers save one over a base that was never tuned for chats."""
+    adapter = Path(trained(tmp_path, {"kind": "lora", "rank": 2}))
+    base = tmp_path / "base"
+    for name in ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(base / name, adapter / name)
+    (base / "chat_template.jinja").unlink()
+    (adapter / "tunesmith.json").unlink()
+    changes = {"evaluate": {**UNMEASURED, "checks": [{"kind": "exact"}], "max_new_tokens": 4}}
+    made = config(
+        tmp_path, method={"kind": "lora", "init": str(adapter)}, out=str(tmp_path / "on"), **changes
+    )
+    events = []
+    summary = train_run(made, progress=Progress(events.append))
+    notices = [each.message for each in events if isinstance(each, Notice)]
+    assert sum("so it is asked in the adapter's" in each for each in notices) == 1
+    assert {"base", "tuned"} <= set(summary.evaluation["arms"])
+    for folder in (str(adapter), summary.adapter):
+        again = evaluate_target(
+            folder, {**changes, "model": str(base)}, data=str(tmp_path / "rows.jsonl")
+        )
+        assert {"base", "tuned"} <= set(again.document["arms"])

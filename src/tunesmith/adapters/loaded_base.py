@@ -51,7 +51,10 @@ class LoadedBase:
     tokenizers: dict[str, PreTrainedTokenizerBase] = field(default_factory=dict)
 
     def tokenizer(self, adapter: str | None) -> PreTrainedTokenizerBase:
-        """The base's tokenizer, or that of an adapter with tokens or a template of its own."""
+        """The base's tokenizer, or that of an adapter with tokens or a template of its own.
+
+        A base without a template that is compared with an adapter has the adapter's.
+        """
         return self.tokenizers.get(adapter or "", self.base.tokenizer)
 
 
@@ -185,6 +188,15 @@ def attach_over_any(
         loaded.tokenizers[name] = own
         loaded.base.adapters_stop_ids |= stop_ids_of(loaded.base.model.config, own)
     return adapter
+
+
+def lend_template(loaded: LoadedBase, name: str) -> str | None:
+    """Let a base without a chat template be asked in an adapter's, and say so; None otherwise."""
+    own = loaded.tokenizers.get(name)
+    if loaded.base.tokenizer.chat_template or own is None:
+        return None
+    loaded.tokenizers[""] = own
+    return f"{loaded.base.name} has no chat template, so it is asked in the adapter's"
 
 
 def own_tokenizer(folder: Path, base: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase | None:

@@ -237,7 +237,7 @@ def _lacks_room(arm: Arm, short: Arm, settings: EvaluateSettings, context: int) 
 
 def instruction_change(loaded: LoadedBase, instruction: str) -> Change:
     """Puts the instructions before a row's messages, where the chat template takes them."""
-    tokenizer: Tokenizer = loaded.base.tokenizer
+    tokenizer: Tokenizer = loaded.tokenizer(None)
     as_system = study(tokenizer).keeps_system and with_system(tokenizer) is not None
     return lambda messages: instructed(messages, instruction, as_system=as_system)
 

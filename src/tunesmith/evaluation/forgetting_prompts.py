@@ -64,8 +64,9 @@ class PromptProbe:
 
     def requests(self, loaded: LoadedBase) -> tuple[DrawRequest, ...]:
         """What is asked, in their order; tools are described where the template omits them."""
-        chat_format = study(loaded.base.tokenizer)
-        as_system = chat_format.keeps_system and with_system(loaded.base.tokenizer) is not None
+        tokenizer = loaded.tokenizer(None)
+        chat_format = study(tokenizer)
+        as_system = chat_format.keeps_system and with_system(tokenizer) is not None
         found = []
         for each in self.prompts:
             messages: tuple[Message, ...] = (Message("user", each.query),)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunesmith.adapters.folder import read_origin, template_options_of
-from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any, open_base
+from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any, lend_template, open_base
 from tunesmith.adapters.store import settings_of
 from tunesmith.config import RunConfig
 from tunesmith.config.load import merged, run_config
@@ -153,6 +153,8 @@ def evaluated(subject: Subject, target: str, progress: Progress) -> Evaluation |
         adapter = attach_over_any(loaded, subject.trained, name=NAME)
         if own := loaded.tokenizers.get(NAME):
             loaded.tokenizers[NAME] = with_options(own, config.data.template_options)
+        if note := lend_template(loaded, NAME):
+            progress.notice("base", note)
     if subject.trained is not None:
         warn_other_base(subject.trained, loaded, progress)
     progress.phase("reading the data")

@@ -25,6 +25,7 @@ from tunesmith.adapters.folder import (
 from tunesmith.adapters.loaded_base import (
     LoadedBase,
     attach_over_any,
+    lend_template,
     open_base,
     with_template_options,
 )
@@ -187,6 +188,8 @@ def notes_on_start(
         yield "experts", note
     if other := other_base(config, loaded.base):
         yield "other_base", other
+    if note := lend_template(loaded, adapter.name):
+        yield "base", note
 
 
 def notes_on_experts(engine: Engine, adapter: Adapter) -> Iterator[str]:
