@@ -153,8 +153,8 @@ def evaluated(subject: Subject, target: str, progress: Progress) -> Evaluation |
         adapter = attach_over_any(loaded, subject.trained, name=NAME)
         if own := loaded.tokenizers.get(NAME):
             loaded.tokenizers[NAME] = with_options(own, config.data.template_options)
-        if note := lend_template(loaded, NAME):
-            progress.notice("base", note)
+        if lent := lend_template(loaded, NAME):
+            progress.notice("base", lent)
     if subject.trained is not None:
         warn_other_base(subject.trained, loaded, progress)
     progress.phase("reading the data")

@@ -188,8 +188,8 @@ def notes_on_start(
         yield "experts", note
     if other := other_base(config, loaded.base):
         yield "other_base", other
-    if note := lend_template(loaded, adapter.name):
-        yield "base", note
+    if lent := lend_template(loaded, adapter.name):
+        yield "base", lent
 
 
 def notes_on_experts(engine: Engine, adapter: Adapter) -> Iterator[str]:
