@@ -131,6 +131,17 @@ def test_so_is_one_that_was_made_over_the_language_model_alone(kind, tmp_path):
     assert_same_logits(theirs(whole(tmp_path / "merged")), expected)
     over = peft.PeftModel.from_pretrained(whole(base), tmp_path / "peft")
     assert_same_logits(theirs(over), expected)
+    on = ts.train(
+        str(rows_file(tmp_path / "rows.jsonl")),
+        model=str(base),
+        method={"kind": "lora", "init": str(tmp_path / "adapter")},
+        settings={"train.steps": 1, "train.lr": 1e-12, "train.retention": "none", "data.eval": 0.0},
+        checks=[],
+        out=tmp_path / "run",
+        progress=False,
+    )
+    store.load(loaded.engine, on.adapter, name="on")
+    assert_same_logits(ours(loaded.engine, "on"), expected)
 
 
 def test_an_adapter_of_a_tower_is_refused_by_name(kind, tmp_path):

@@ -89,6 +89,17 @@ def write(
     files.publish(folder, fill)
 
 
+def _in_class(settings: AnyMethod, before: AnyMethod, found: AnyMethod) -> AnyMethod:
+    """The settings with the names of the base's class where they have the folder's own."""
+    changed = {
+        key: getattr(found, key)
+        for key in found.model_fields_set
+        if getattr(before, key) != getattr(found, key)
+        and getattr(settings, key) in (None, getattr(before, key))
+    }
+    return settings.model_copy(update=changed) if changed else settings
+
+
 def settings_of(folder: Path) -> AnyMethod:
     """The method's settings by an adapter's folder, without a base; AdapterError as ``load``.
 
@@ -129,6 +140,7 @@ def load(
     unfit = [*fit.of_base(folder, config, base), *fit.of_tensors(folder, engine, tensors)]
     fit.require(folder, unfit)
     if settings is not None:
+        settings = _in_class(settings, settings_of(folder), found)
         if differences := [*form.differences(engine, settings, found), *differing]:
             raise _disagreement(folder, differences)
         found = settings.model_copy(update={"init": found.init})
