@@ -13,7 +13,7 @@ from tests.families import tiny_model
 from tests.models.tiny import TEMPLATE, edit_json, tiny_folder, tiny_tokenizer
 from tunesmith.adapters import folder as folder_files
 from tunesmith.adapters import store
-from tunesmith.adapters.loaded_base import attach_folder, open_base
+from tunesmith.adapters.loaded_base import attach_folder, lend_template, open_base
 from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import prepare_
 
@@ -205,3 +205,11 @@ def test_it_is_asked_through_the_chat_template_that_it_brings(of_base, tmp_path)
         other = with_tokenizer(tmp_path / name, base, template, token)
         attach_folder(loaded, other, name=name, force=True)
         assert name not in loaded.tokenizers
+    wider = tiny_tokenizer()
+    wider.chat_template = own
+    wider.add_tokens(["<new>"])
+    for lender, tokenizer in (("wider", wider), ("bare", tiny_tokenizer())):
+        loaded.tokenizers[lender] = tokenizer
+    loaded.tokenizers["bare"].chat_template = None
+    assert lend_template(loaded, "wider") is lend_template(loaded, "bare") is None
+    assert (lend_template(loaded, "a") is None) == (of_base is not None)

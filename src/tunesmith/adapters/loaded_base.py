@@ -191,9 +191,12 @@ def attach_over_any(
 
 
 def lend_template(loaded: LoadedBase, name: str) -> str | None:
-    """Let a base without a chat template be asked in an adapter's, and say so; None otherwise."""
-    own = loaded.tokenizers.get(name)
-    if loaded.base.tokenizer.chat_template or own is None:
+    """Let a base without a chat template be asked in an adapter's, and say so; None otherwise.
+
+    A tokenizer with tokens that the base lacks is not lent.
+    """
+    own, base = loaded.tokenizers.get(name), loaded.base.tokenizer
+    if base.chat_template or own is None or not own.chat_template or len(own) != len(base):
         return None
     loaded.tokenizers[""] = own
     return f"{loaded.base.name} has no chat template, so it is asked in the adapter's"
