@@ -7,6 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.engine.test_config_shape import saved
 from tests.families import FAMILIES, SHAPE
+from tunesmith.config import FullSettings, LoraSettings
 from tunesmith.config.methods import default_methods
 from tunesmith.engine import attention, head
 from tunesmith.engine.config_shape import shape_of
@@ -34,6 +35,15 @@ def test_what_is_counted_by_is_what_the_code_has():
     for kind, each in memory.STATE_BYTES.items():
         state = KINDS[kind].state_of(matrix)
         assert sum(t.nbytes for t in state.values()) / matrix.numel() == each
+
+
+def test_a_moving_average_is_one_more_number_a_trained_weight():
+    shape = shape_of(saved(base("llama").config))
+    for settings in (LoraSettings(rank=2), FullSettings()):
+        size = trained_size(settings, shape)
+        setups = (Setup(averages=on) for on in (False, True))
+        without, with_ = (memory.memory_of(shape, size, each).total for each in setups)
+        assert with_ - without == 4 * size.trained
 
 
 def base(family):

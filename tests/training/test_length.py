@@ -60,7 +60,10 @@ def test_the_loss_of_held_out_rows_may_end_it():
     assert train.evaluate_steps == total_steps([20] * 30, train.model_copy(update={"epochs": 1.0}))
     finer = chosen([20] * 30, has_held=True, evaluate_steps=2).settings
     assert finer.patience == math.ceil(PATIENCE * train.evaluate_steps / 2)
+    assert train.average_steps == train.average_window == train.evaluate_steps
     assert chosen([20] * 30).settings.patience is None
+    assert chosen([20] * 30).settings.average_window == 0
+    assert chosen([20] * 30, has_held=True, average_steps=0).settings.average_window == 0
     given = chosen([20] * 30, has_held=True, patience=9, evaluate_steps=2).settings
     assert (given.patience, given.evaluate_steps) == (9, 2)
 
@@ -84,7 +87,8 @@ def test_null_is_what_earlier_versions_took():
 def test_it_says_what_and_why():
     assert chosen([20] * 60, has_held=True).reason == (
         "auto: steps of about 80 tokens (4 rows); 10 passes over 60 rows, 150 steps; "
-        "fewer if the held-out loss does not improve for 3 passes"
+        "fewer if the held-out loss does not improve for 3 passes; "
+        "the result is the average of the weights over a pass"
     )
 
 

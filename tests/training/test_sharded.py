@@ -24,6 +24,7 @@ from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import HeldOut, StepDone
 from tunesmith.training.job import Job
+from tunesmith.training.loop import held_out_loss
 
 CPU = torch.device("cpu")
 ROWS = 8  # of a step
@@ -208,10 +209,26 @@ def test_the_best_tensors_come_back(tmp_path):
         with torch.no_grad():
             for parameter in adapter.parameters.values():
                 parameter.zero_()
-        checkpoint.put_back_(tmp_path / checkpoint.BEST, adapter.parameters)
+        checkpoint.put_back_(tmp_path / checkpoint.BEST, adapter)
         return all(torch.equal(whole(p), before[name]) for name, p in adapter.parameters.items())
 
     assert all_of(2, work) == [True, True]
+
+
+def test_averages_are_those_of_one_rank(tmp_path):
+    cut = plan(steps=4, tokens_per_micro_batch=12)
+
+    def work(folder):
+        job = job_on(folder, "full", rows_per_step=5, average_steps=3)
+        losses = [e.loss for e in run(job, cut) if isinstance(e, HeldOut)]
+        checkpoint.put_back_(folder / "checkpoints" / "step-00000002", job.adapter)
+        return losses, held_out_loss(job, job.held, tokens=12)
+
+    ((alone, put_back),) = all_of(1, lambda: work(tmp_path / "one"))
+    assert put_back == pytest.approx(alone[0], rel=1e-6)
+    for losses, again in all_of(2, lambda: work(tmp_path / "two")):
+        assert losses == pytest.approx(alone, rel=1e-6)
+        assert again == pytest.approx(put_back, rel=1e-6)
 
 
 def test_memory_that_runs_out_within_a_pass_names_what_takes_less(tmp_path, monkeypatch):

@@ -64,7 +64,10 @@ def plan(steps=9, **changes):
 
 
 def adam(job):
-    return optimizer.build(job.adapter, lr=1e-2, weight_decay=0.1, kind=job.settings.optimizer)
+    train = job.settings
+    averages = train.average_window > 0
+    kind = train.optimizer
+    return optimizer.build(job.adapter, lr=1e-2, weight_decay=0.1, kind=kind, averages=averages)
 
 
 def tensors(job):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, field_validator, model_validator
 
 from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.methods import LoraSettings, MethodSettings
@@ -165,6 +165,11 @@ class DataSettings(Settings):
         """The share of the training rows that is held out; 0 where a file is, or none."""
         return self.eval if isinstance(self.eval, float) else 0.0
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether rows are held out: a file of them, or a share."""
+        return self.held is not None or self.held_share > 0
+
 
 RETAINED_TOKEN = 1.2  # what one computes, by a token of a row
 
@@ -234,6 +239,11 @@ class TrainSettings(Settings):
     patience: int | None = Field(
         None, ge=1, description="stop after so many held-out losses without a better one"
     )
+    average_steps: NonNegativeInt | Literal["auto"] = Field(
+        AUTO,
+        description="steps of the weights' moving average, whose held-out loss is measured and "
+        "which is the result; auto: a pass where epochs is auto and rows are held out; 0: none",
+    )
     retention: RetentionSettings | None = Field(
         default_factory=RetentionSettings,
         description="keep what the base writes elsewhere: default, none, or its keys",
@@ -279,6 +289,16 @@ class TrainSettings(Settings):
     def work(self) -> float:
         """What a step computes, by what its rows alone do."""
         return 1 + (self.retention.work if self.retention else 0)
+
+    @property
+    def average_window(self) -> int:
+        """Steps of the weights' moving average; 0 where there is none, as where `auto` is left."""
+        return 0 if self.average_steps == AUTO else int(self.average_steps)
+
+    def may_average(self, *, has_held: bool) -> bool:
+        """Whether a moving average is kept, once the passes are chosen."""
+        chosen = self.average_steps == AUTO and self.passes_are_auto and has_held
+        return chosen or self.average_window > 0
 
     @property
     def passes_are_auto(self) -> bool:

@@ -36,6 +36,7 @@ class Wish:
     ranks: int = 1
     shard: bool | None = None
     retained: float = 0.0  # tokens of the base's texts in a step, by those of its rows
+    averages: bool = False  # whether the moving average of what is trained is kept
     work: float = 1.0  # what a step computes, by what its rows alone do
 
 
@@ -78,6 +79,7 @@ class Fitting:
             ranks=wish.ranks,
             retained=wish.retained > 0,
             flash=self.device.has_flash(wish.dtype or self.device.dtype),
+            averages=wish.averages,
         )
         made = replace(made, **changes)  # type: ignore[arg-type]
         return replace(made, shard=self._is_sharded(made))
@@ -152,6 +154,8 @@ class Fitting:
                 )
         if wish.optimizer != "adamw8bit" and self.fitting(optimizer="adamw8bit"):
             yield "train.optimizer adamw8bit"
+        if wish.averages and self.fitting(averages=False):
+            yield "train.average_steps 0"
         can_be_four_bit = self.device.has_four_bit and not self.size.trains_base
         if not self.four_bit and can_be_four_bit and self.fitting(four_bit=True):
             yield "a 4-bit base (--method qlora)"

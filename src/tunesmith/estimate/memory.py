@@ -30,7 +30,8 @@ class Setup:
     ``tokens`` of a micro-batch, in documents of ``document`` tokens, of which the share
     ``supervised`` is scored. ``device``: cpu, cuda, mps or xpu. ``retained``: whether texts of the
     base are among them (train.retention). ``flash``: whether a kernel computes attention's
-    probabilities again in backward (arXiv 2205.14135).
+    probabilities again in backward (arXiv 2205.14135). ``averages``: whether the moving average of
+    what is trained is kept.
     """
 
     tokens: int = 1792
@@ -45,6 +46,12 @@ class Setup:
     shard: bool = False
     retained: bool = False
     flash: bool = False
+    averages: bool = False
+
+    @property
+    def state_bytes(self) -> float:
+        """Of a trained weight, beside itself and its gradient."""
+        return STATE_BYTES[self.optimizer] + MASTER * self.averages
 
     @property
     def bytes(self) -> int:
@@ -92,7 +99,7 @@ def memory_of(shape: ModelShape, size: TrainedSize, setup: Setup) -> Memory:
         weights=base.of_rank(setup.ranks) if setup.shard else base.whole,
         adapter=adapter_bytes(size, setup),
         gradients=0 if size.trains_base else MASTER * size.trained,
-        optimizer=0 if size.trains_base else round(STATE_BYTES[setup.optimizer] * size.trained),
+        optimizer=0 if size.trains_base else round(setup.state_bytes * size.trained),
         activations=kept_activations(kept, largest, shape, setup),
         backward=backward_bytes(shape, size, setup),
         head=head_bytes(shape, size, setup),
@@ -129,7 +136,7 @@ def base_memory(shape: ModelShape, setup: Setup, *, trained: bool) -> BaseMemory
 
     Embedding, head, norms and experts are never 4-bit.
     """
-    each = 2 * MASTER + STATE_BYTES[setup.optimizer] if trained else setup.bytes
+    each = 2 * MASTER + setup.state_bytes if trained else setup.bytes
     four_bit = (setup.four_bit or shape.four_bit) and not trained
     sharded = replicated = 0.0
     sizes = []

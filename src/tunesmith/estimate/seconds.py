@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 
 from tunesmith.engine.shape import DecoderShape, LinearShape, ModelShape
 from tunesmith.estimate.devices import Device
-from tunesmith.estimate.memory import AHEAD, CODE, MASTER, STATE_BYTES, Setup, attention_pairs
+from tunesmith.estimate.memory import AHEAD, CODE, MASTER, Setup, attention_pairs
 from tunesmith.methods.sizes import TrainedSize, layer_groups
 
 REACHED = 0.45  # of a datasheet's rate: assumed, as no card was measured (docs/plan.md)
@@ -204,7 +204,7 @@ class _Work:
 
     def optimizer(self) -> float:
         """Value, gradient and state of each trained weight, read and written once a step."""
-        moved = OPTIMIZER_BYTES + 2 * STATE_BYTES[self.setup.optimizer]
+        moved = OPTIMIZER_BYTES + 2 * self.setup.state_bytes
         found = self.size.trained * moved / (self.device.bandwidth or 1e12)
         if self.is_measured and self.setup.optimizer == "adamw8bit":
             found += self.passed(PACKED_PASSES * self.size.trained)

@@ -246,7 +246,7 @@ def _estimate(
     """
     if inspection.faults or not len(lengths) or config.train.steps or config.train.minutes:
         return None
-    has_held = config.data.held is not None or config.data.held_share > 0
+    has_held = config.data.holds_out
     train = choose_length(config.train, lengths, has_held=has_held).settings
     assert train.epochs != AUTO
     epochs = train.epochs or EARLIER_EPOCHS

@@ -144,7 +144,7 @@ def wish_of(
     tokens = None
     if rows is not None:
         lengths = np.full(max(1, rows.rows), max(1, round(mean)), dtype=np.int64)
-        has_held = config.data.held is not None or config.data.held_share > 0
+        has_held = config.data.holds_out
         kept = lengths[: max(1, round((1 - config.data.held_share) * len(lengths)))]
         train = choose_length(train, kept, has_held=has_held).settings
         epochs = EARLIER_EPOCHS if train.epochs in (None, AUTO) else float(train.epochs or 0)
@@ -166,6 +166,7 @@ def wish_of(
         recompute=None if train.recompute == AUTO else train.recompute,
         dtype=None if config.dtype == AUTO else config.dtype,
         optimizer=train.optimizer,
+        averages=train.average_window > 0,
         ranks=ranks,
         shard=None if train.shard == AUTO else bool(train.shard),
         retained=train.retention.share if train.retention else 0.0,

@@ -47,6 +47,7 @@ def predict(prepared: PreparedRun, plan: Plan) -> Prediction:
         dtype=number_format(engine.compute_dtype),
         four_bit=needs_four_bit(config.method.kind),
         optimizer=config.train.optimizer,
+        averages=config.train.average_window > 0,
         recompute=plan.recompute,
         device=engine.device.type,
         ranks=ranks.size(),

@@ -83,7 +83,7 @@ class PreparedRun:
 
 
 def _put_back(job: Job, folder: Path) -> None:
-    checkpoint.put_back_(folder, job.adapter.parameters)
+    checkpoint.put_back_(folder, job.adapter)
     job.adapter.refresh()
 
 
@@ -156,6 +156,7 @@ def build_optimizer(prepared: PreparedRun) -> torch.optim.Optimizer:
         lr=prepared.rate,
         weight_decay=settings.weight_decay,
         kind=settings.optimizer,
+        averages=settings.average_window > 0,
     )
 
 

@@ -101,6 +101,7 @@ def memory_of(config: RunConfig, progress: Progress) -> BaseMemory:
         dtype=number_format(dtype),
         four_bit=needs_four_bit(config.method.kind),
         optimizer=config.train.optimizer,
+        averages=config.train.may_average(has_held=config.data.holds_out),
     )
     return base_memory(shape_of_base(found), setup, trained=table.of(config.method).trains_base)
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,12 +20,14 @@ from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import is_first
 from tunesmith.engine.device import describe
 from tunesmith.engine.shard import is_sharded, own_part, own_rows
+from tunesmith.methods.adapter import Adapter
 from tunesmith.training import sharded_files
-from tunesmith.training.optimizer import set_steps_, state_tensors
+from tunesmith.training.optimizer import AVERAGE, set_steps_, state_tensors
 from tunesmith.training.sharded_files import Parts
 
 _TRAINED = "trained"
 TRAINED, STATE, BEST = "trained.safetensors", "state.json", "best"
+_ARITHMETIC, _AVERAGED = "arithmetic", "averaged"  # in STATE, beside the position
 SHARDS = "shards"  # in place of all safetensors, where ranks hold parts
 
 
@@ -74,7 +77,8 @@ def save(
     """
     parts: Parts = {_TRAINED: parameters, **state_tensors(optimizer, parameters)}
     device = next(iter(parameters.values())).device
-    _write(folder, parts, {**asdict(state), "arithmetic": arithmetic(device)})
+    beside = {_ARITHMETIC: arithmetic(device), _AVERAGED: AVERAGE in parts}
+    _write(folder, parts, {**asdict(state), **beside})
 
 
 def save_best(folder: Path, state: State, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -165,23 +169,27 @@ def restore_(
     Rank 0 reads them, the others get them from it. Where parameters are sharded each reads its own.
     """
     parts: Parts = {_TRAINED: parameters, **state_tensors(optimizer, parameters)}
-    state, then = by_first(lambda: _state(checkpoint))
+    state, beside = by_first(lambda: _read_state(checkpoint))
     if any(map(is_sharded, parameters.values())):
         _load_(checkpoint, parts)
     else:
         by_first(lambda: _load_(checkpoint, parts))
         copy_from_first_([tensor for part in parts.values() for tensor in part.values()])
     set_steps_(optimizer, parameters, state.step)
-    now = arithmetic(next(iter(parameters.values())).device)
+    then, now = beside.get(_ARITHMETIC, {}), arithmetic(next(iter(parameters.values())).device)
     changed = [
         f"{key} was {then.get(key)}, is {now[key]}" for key in now if then.get(key) != now[key]
     ]
     return state, tuple(changed)
 
 
-def put_back_(checkpoint: Path, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Put a checkpoint's trained tensors into the parameters; sharded ones on all ranks at once."""
-    _load_(checkpoint, {_TRAINED: parameters})
+def put_back_(checkpoint: Path, adapter: Adapter) -> None:
+    """Give the adapter what its held-out loss at a checkpoint was of: the average, where one was
+    kept; a sharded adapter on all ranks at once.
+    """
+    _load_(checkpoint, {_TRAINED: adapter.parameters})
+    if _read_state(checkpoint)[1].get(_AVERAGED):
+        _load_(checkpoint, {AVERAGE: adapter.trained})
 
 
 @torch.no_grad()
@@ -210,12 +218,12 @@ def _file(kind: str) -> str:
     return f"{kind}.safetensors"
 
 
-def _state(checkpoint: Path) -> tuple[State, dict[str, str]]:
-    """The run's position and its arithmetic; RunError for a damaged file."""
+def _read_state(checkpoint: Path) -> tuple[State, dict[str, Any]]:
+    """The run's position and what is beside it; RunError for a damaged file."""
     try:
         values = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-        then = values.pop("arithmetic")
-        return State(**values), then
+        beside = {key: values.pop(key) for key in (_ARITHMETIC, _AVERAGED) if key in values}
+        return State(**values), beside
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{checkpoint / STATE}: damaged: {error}.",

@@ -21,6 +21,7 @@ from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter
+from tunesmith.training import average
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, Planned
 from tunesmith.training.optimizer import zero_gradients_
@@ -168,7 +169,8 @@ class Member:
         self.earlier_seconds = self.state.seconds
 
     def end_training(self) -> None:
-        """Free the optimizer's state and the gradients, after the last step."""
+        """After the last step: keep the average where there is one, free the rest of the state."""
+        average.swap_(self.adam, self.job.adapter)
         self.adam.state.clear()
         self.adam.zero_grad(set_to_none=True)
         memory.release(self.job.engine.device)

@@ -38,7 +38,8 @@ def choose_length(
     pass has `STEPS_A_PASS` steps, down to `MIN_ROWS_PER_STEP`; more where a pass would have more
     than `MAX_STEPS_A_PASS`; never more than `MAX_TOKENS_PER_STEP`. Passes rise from `EPOCHS` until
     the run has `ENOUGH_STEPS` steps, and end at `MAX_EPOCHS`. With rows held out, their loss is
-    then measured after each pass, and `PATIENCE` ends the run.
+    then measured after each pass, and `PATIENCE` ends the run; as the rate has not fallen by then,
+    it is measured of the average of the weights over a pass (`average.py`).
     """
     changes: dict[str, object] = {}
     reasons = []
@@ -64,6 +65,9 @@ def choose_length(
         if has_held and settings.patience is None:
             changes["patience"] = patience_for(steps, settings.evaluate_steps or steps)
             reasons.append(f"fewer if the held-out loss does not improve for {PATIENCE} passes")
+        if has_held and settings.average_steps == AUTO:
+            changes["average_steps"] = steps
+            reasons.append("the result is the average of the weights over a pass")
     if not changes:
         return RunLength(settings, None)
     return RunLength(settings.model_copy(update=changes), "auto: " + "; ".join(reasons))

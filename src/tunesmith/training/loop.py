@@ -19,7 +19,7 @@ from tunesmith.core.ranks import any_of, is_first
 from tunesmith.engine import memory
 from tunesmith.engine.head import row_losses
 from tunesmith.engine.memory import release_freed_memory
-from tunesmith.training import checkpoint, loss_scale, optimizer
+from tunesmith.training import average, checkpoint, loss_scale, optimizer
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, HeldOut, Saved, StepDone
 from tunesmith.training.gradients import StepLoss, add_gradients
@@ -113,7 +113,7 @@ def overdue(member: Member, progress: Progress) -> Iterator[tuple[Member, Event]
     """The held-out loss that a stop left out, if it did, with its checkpoint."""
     if not member.state.hold_due:
         return
-    member.state, events = _hold(member.job, member.plan, member.state, progress)
+    member.state, events = _hold(member, progress)
     yield from ((member, event) for event in events)
     if member.state.hold_due:
         yield member, _end(member, "stopped")
@@ -131,7 +131,7 @@ def _after(member: Member, progress: Progress, *, is_cancelled: bool) -> Iterato
     job, plan = member.job, member.plan
     every = job.settings.evaluate_steps or job.settings.save_steps
     if member.state.step % every == 0 or member.state.step == plan.steps:
-        member.state, events = _hold(job, plan, member.state, progress)
+        member.state, events = _hold(member, progress)
         yield from events
     step, reason = member.state.step, _over(member)
     if member.state.hold_due or (is_cancelled and step < plan.steps):
@@ -169,6 +169,8 @@ def _step(
     optimizer.set_rate_(adam, lr)
     adam.step()
     optimizer.zero_gradients_(adam)
+    window = job.settings.average_window
+    average.update_(adam, window=window, step=state.step + 1, steps=plan.steps)
     job.adapter.refresh()
     seconds += now() - start
     warm, gone = state.step >= each.first_step + WARM_STEPS, now() - each.start
@@ -245,15 +247,23 @@ def _loss_and_weight(job: Job, rows: Rows, group: StepRows) -> tuple[float, floa
     return halves[0][0] + halves[1][0], halves[0][1] + halves[1][1]
 
 
-def _hold(job: Job, plan: Plan, state: State, progress: Progress) -> tuple[State, list[Event]]:
+def _hold(member: Member, progress: Progress) -> tuple[State, list[Event]]:
     """The held-out loss, the best checkpoint kept; nothing without held-out rows.
 
     Where it is cancelled it stays due, so that a resumed run has all losses of an unbroken one.
     """
-    if job.held is None:
-        return state, []
+    if member.job.held is None:
+        return member.state, []
+    with average.in_place(member.adam, member.job.adapter):
+        return _held(member.job, member.job.held, member.plan, member.state, progress)
+
+
+def _held(
+    job: Job, held: Rows, plan: Plan, state: State, progress: Progress
+) -> tuple[State, list[Event]]:
+    """What ``_hold`` does, of the weights as they are now."""
     try:
-        loss = held_out_loss(job, job.held, tokens=plan.tokens_per_micro_batch, progress=progress)
+        loss = held_out_loss(job, held, tokens=plan.tokens_per_micro_batch, progress=progress)
     except Cancelled:
         return replace(state, hold_due=True), []
     state = replace(state, hold_due=False)

@@ -27,6 +27,7 @@ SMALLEST = 4096  # elements; moments of fewer stay 32-bit, as bitsandbytes has i
 PIECES = {"cpu": 2**18, "cuda": 2**24}
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 MOMENTS = ("exp_avg", "exp_avg_sq")
+AVERAGE = "average"  # of the weights, where one is kept (`average.py`)
 
 
 def wide_moments_of(parameter: Tensor) -> dict[str, Tensor]:
@@ -178,7 +179,12 @@ KINDS: dict[OptimizerKind, _Kind] = {
 
 
 def build(
-    adapter: Adapter, *, lr: float, weight_decay: float, kind: OptimizerKind = DEFAULT_OPTIMIZER
+    adapter: Adapter,
+    *,
+    lr: float,
+    weight_decay: float,
+    kind: OptimizerKind = DEFAULT_OPTIMIZER,
+    averages: bool = False,
 ) -> torch.optim.Optimizer:
     """AdamW (arXiv 1711.05101) with decay on all but vectors, its state made at once.
 
@@ -203,6 +209,8 @@ def build(
         state = {name: t.zero_() for name, t in KINDS[kind].state_of(parameter).items()}
         where = parameter.device if KINDS[kind].counts_on_device else None
         step = torch.zeros((), dtype=torch.float32, device=where)
+        if averages:
+            state[AVERAGE] = parameter.detach().clone()
         optimizer.state[parameter] = {_STEP: step, **state}
         parameter.grad = torch.empty_like(parameter, requires_grad=False).zero_()
     return optimizer
