@@ -5,8 +5,7 @@
     python -m benchmarks.methods.retention --report
 
 A line for each run in RESULTS; one that is there is not made again. All runs of a task and seed
-train together; `half-rate`, `decay` and `scaled` are apart, as other settings rule them, and so is
-`replay`, which has other rows.
+train together; those with a further setting are apart, and so is `replay`, which has other rows.
 """
 
 import statistics
@@ -34,11 +33,17 @@ WAYS: dict[str, Mapping[str, object]] = {
     "half-rate": {"train.retention": "none", "train.lr": learning_rate("lora", WIDTH) / 2},
     "decay": {"train.retention": "none", "train.weight_decay": 1.0},
     "scaled": {"train.retention": "none", "evaluate.forgetting.scale": "auto"},
+    "none-averaged": {"train.retention": "none", "train.average_steps": "auto"},
+    "default": {"train.retention": "default", "train.average_steps": "auto"},
 }
 REPLAY = "replay"
 REPLAYED = {f"{name}+{REPLAY}": replayed(task) for name, task in TASKS.items()}
 TASKS |= REPLAYED
-PROBED = {"evaluate": {"forgetting": {"probes": ["default"], "scale": "none"}}}
+# The ways were compared before the average of the weights was the default; the last two have it.
+PROBED: Mapping[str, Mapping[str, object]] = {
+    "train": {"average_steps": 0},
+    "evaluate": {"forgetting": {"probes": ["default"], "scale": "none"}},
+}
 
 
 def main() -> None:

@@ -19,9 +19,11 @@ from typing import Any
 
 from benchmarks.reports.purposes import DEMO, PURPOSES, write
 from benchmarks.reports.recount import recount
+from tunesmith.runs.folder import RunFolder
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 PLACE = ("purpose", "seed", "retention")
+WORDS = {True: "yes", False: "no"}
 
 
 def main() -> None:
@@ -74,6 +76,7 @@ def _outcome(run: Path) -> dict[str, Any]:
         "skill": found["verdict"]["skill"]["answer"],
         "elsewhere": found["verdict"]["elsewhere"]["answer"],
         "steps": summary["steps"],
+        "averaged": RunFolder(run).read_config().train.average_window > 0,
         "eval_loss": summary["eval_loss"],
         "training_seconds": round(summary["tokens"] / summary["tokens_per_second"]),
         "seconds": round(summary["seconds"]),
@@ -89,12 +92,16 @@ def _results() -> list[dict[str, Any]]:
 
 def table(lines: list[dict[str, Any]]) -> str:
     """A row for each run: what passes, against what, the probes, the verdict."""
-    head = "purpose, seed | retention | score | difference | wikitext | all questions | verdict"
+    head = "purpose, seed | retention | averaged weights | score | difference | "
+    head += "wikitext | all questions | verdict"
     rows = [f"| {head} |", "|---" * (head.count("|") + 1) + "|"]
     for line in sorted(lines, key=lambda line: [line[key] for key in PLACE]):
         probes = {each["probe"]: each for each in line["probes"]}
         mean, low, high = (100 * value for value in line["difference"])
-        cells = [f"{line['purpose']}, {line['seed']}", "yes" if line["retention"] else "no"]
+        cells = [
+            f"{line['purpose']}, {line['seed']}",
+            *(WORDS[bool(line.get(key))] for key in ("retention", "averaged")),
+        ]
         cells.append(f"{100 * line['shares']['tuned']:.1f} %")
         cells.append(f"{mean:+.1f} ({low:+.1f} to {high:+.1f}), {line['against']}")
         for name in ("wikitext", "all questions"):

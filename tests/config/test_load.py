@@ -62,6 +62,8 @@ def test_a_key_of_text_takes_every_text_as_it_is(text):
         ("train.steps", "null", None),
         ("train.steps", "", ""),
         ("train.recompute", "yes", "yes"),
+        ("train.average_steps", "0", 0),
+        ("train.average_steps", "auto", "auto"),
         ("goal", "null", None),
         ("model", "null", "null"),
         ("data.eval", "0", 0),

@@ -7,7 +7,7 @@ import shlex
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 
@@ -70,6 +70,8 @@ def _types_in(annotation: object) -> frozenset[object]:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         return frozenset().union(*map(_types_in, arguments))
+    if origin is Annotated:
+        return _types_in(arguments[0])
     if origin is Literal:
         return frozenset(map(type, arguments))
     if origin is tuple:
