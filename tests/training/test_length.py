@@ -61,6 +61,9 @@ def test_the_loss_of_held_out_rows_may_end_it():
     finer = chosen([20] * 30, has_held=True, evaluate_steps=2).settings
     assert finer.patience == math.ceil(PATIENCE * train.evaluate_steps / 2)
     assert train.average_steps == train.average_window == train.evaluate_steps
+    whole = chosen([20] * 600, has_held=True).settings  # whose passes are too few to end early
+    assert (whole.epochs, whole.average_window) == (EPOCHS, 0)
+    assert chosen([20] * 600, has_held=True, patience=1).settings.average_window > 0
     assert chosen([20] * 30).settings.patience is None
     assert chosen([20] * 30).settings.average_window == 0
     assert chosen([20] * 30, has_held=True, average_steps=0).settings.average_window == 0

@@ -242,7 +242,8 @@ class TrainSettings(Settings):
     average_steps: NonNegativeInt | Literal["auto"] = Field(
         AUTO,
         description="steps of the weights' moving average, whose held-out loss is measured and "
-        "which is the result; auto: a pass where epochs is auto and rows are held out; 0: none",
+        "which is the result; auto: a pass where held-out rows may end the passes of auto early; "
+        "0: none",
     )
     retention: RetentionSettings | None = Field(
         default_factory=RetentionSettings,
@@ -296,7 +297,7 @@ class TrainSettings(Settings):
         return 0 if self.average_steps == AUTO else int(self.average_steps)
 
     def may_average(self, *, has_held: bool) -> bool:
-        """Whether a moving average is kept, once the passes are chosen."""
+        """Whether a moving average may be kept, once the passes are chosen."""
         chosen = self.average_steps == AUTO and self.passes_are_auto and has_held
         return chosen or self.average_window > 0
 

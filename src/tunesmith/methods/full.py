@@ -1,7 +1,8 @@
 """Full fine-tuning: every weight of the base is trained; fp32 masters, 16-bit products.
 
 The masters are the model's own parameters, cast where they are used, so that weights, gradients
-and AdamW's two moments take 16 bytes a parameter. Tied head and embedding are one master.
+and AdamW's two moments take 16 bytes a parameter, and 20 with an average of the weights. Tied head
+and embedding are one master.
 """
 
 from functools import partial

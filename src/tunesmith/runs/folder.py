@@ -25,6 +25,8 @@ from tunesmith.training.events import HeldOut, ScaledDown, StepDone
 from tunesmith.training.steps import Plan
 
 LOCK = ".lock"
+# Of `train`, what runs of versions without it have.
+WITHOUT: Mapping[str, object] = {"retention": "none", "average_steps": 0}
 RUNNING, EXISTS = "running", "exists"  # codes of errors
 
 
@@ -98,11 +100,11 @@ class RunFolder:
     def read_config(self, overrides: Mapping[str, object] | None = None) -> RunConfig:
         """The run's settings, those of an earlier version too; ConfigError with every fault.
 
-        A run of a version without retention stays one without.
+        What its version did not have, it stays without.
         """
         train = read_yaml(self.config, warn=False).get("train")
-        is_earlier = isinstance(train, dict) and "retention" not in train
-        without = {"train": {"retention": "none"}} if is_earlier else {}
+        known = train if isinstance(train, dict) else WITHOUT
+        without = {"train": {key: none for key, none in WITHOUT.items() if key not in known}}
         return load_run_config(self.config, merged(without, overrides or {}), warn=False)
 
     def require_free(self) -> None:

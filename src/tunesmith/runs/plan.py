@@ -166,7 +166,7 @@ def wish_of(
         recompute=None if train.recompute == AUTO else train.recompute,
         dtype=None if config.dtype == AUTO else config.dtype,
         optimizer=train.optimizer,
-        averages=train.average_window > 0,
+        averages=train.may_average(has_held=config.data.holds_out),
         ranks=ranks,
         shard=None if train.shard == AUTO else bool(train.shard),
         retained=train.retention.share if train.retention else 0.0,

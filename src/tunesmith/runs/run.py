@@ -123,6 +123,9 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
     Of several ranks the first does so, and the others help it to evaluate.
     """
     full: list[RunSummary] = []
+    assert member.ended is not None
+    if member.ended.reason != "stopped":
+        member.end_training()
 
     def work() -> RunSummary:
         full.append(_finish(prepared, member))
@@ -142,7 +145,6 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
     reason, saved, found, forgetting = member.ended.reason, None, None, None
     eval_loss = next(reversed(run.folder.held_out_losses().values()), None)
     if reason != "stopped":
-        member.end_training()
         try:
             chosen = _choose(prepared, state)
             eval_loss = -chosen.choice.best.score if chosen else eval_loss

@@ -203,13 +203,15 @@ def _load_(checkpoint: Path, parts: Parts) -> None:
 
 def _copy_into_(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Put a file's tensors into these; RunError where they are others, in shape or format."""
-    saved = _tensors(path)
+    is_left_out = path.name == _file(AVERAGE) and not path.exists()
+    saved = {} if is_left_out else _tensors(path)
     for name, tensor in tensors.items():
         found = saved.get(name)
         if found is None or (found.shape, found.dtype) != (tensor.shape, tensor.dtype):
             raise RunError(
                 f"{path}: was not saved by this run's optimizer (see {name}).",
-                remedy="Resume with the train.optimizer and the method that the run began with.",
+                remedy="Resume with the train.optimizer, the train.average_steps and the method "
+                "that the run began with.",
             )
         own_part(tensor.detach()).copy_(own_rows(found, tensor))
 

@@ -38,8 +38,8 @@ def choose_length(
     pass has `STEPS_A_PASS` steps, down to `MIN_ROWS_PER_STEP`; more where a pass would have more
     than `MAX_STEPS_A_PASS`; never more than `MAX_TOKENS_PER_STEP`. Passes rise from `EPOCHS` until
     the run has `ENOUGH_STEPS` steps, and end at `MAX_EPOCHS`. With rows held out, their loss is
-    then measured after each pass, and `PATIENCE` ends the run; as the rate has not fallen by then,
-    it is measured of the average of the weights over a pass (`average.py`).
+    then measured after each pass, and `PATIENCE` ends the run. Where that can be before the last
+    step, while the rate is high, the average of the weights over a pass is measured (`average.py`).
     """
     changes: dict[str, object] = {}
     reasons = []
@@ -57,20 +57,27 @@ def choose_length(
         epochs = min(MAX_EPOCHS, max(EPOCHS, math.ceil(ENOUGH_STEPS / steps)))
         changes["epochs"] = float(epochs)
         whole = settings.model_copy(update=changes)
-        made = pluralize(total_steps(lengths, whole, copies=copies), "step")
-        seen = pluralize(round(rows), "row")
-        reasons.append(f"{epochs} passes over {seen}, {made}")
+        all_steps, seen = total_steps(lengths, whole, copies=copies), pluralize(round(rows), "row")
+        reasons.append(f"{epochs} passes over {seen}, {pluralize(all_steps, 'step')}")
         if has_held and settings.evaluate_steps is None:
             changes["evaluate_steps"] = steps
         if has_held and settings.patience is None:
             changes["patience"] = patience_for(steps, settings.evaluate_steps or steps)
             reasons.append(f"fewer if the held-out loss does not improve for {PATIENCE} passes")
-        if has_held and settings.average_steps == AUTO:
+        may_end_early = has_held and _may_end_early(settings.model_copy(update=changes), all_steps)
+        if may_end_early and settings.average_steps == AUTO:
             changes["average_steps"] = steps
             reasons.append("the result is the average of the weights over a pass")
     if not changes:
         return RunLength(settings, None)
     return RunLength(settings.model_copy(update=changes), "auto: " + "; ".join(reasons))
+
+
+def _may_end_early(settings: TrainSettings, steps: int) -> bool:
+    """Whether losses that rise from the first on would end a run before so many steps."""
+    assert settings.patience is not None
+    assert settings.evaluate_steps is not None
+    return (settings.patience + 1) * settings.evaluate_steps < steps
 
 
 def patience_for(steps_a_pass: float, evaluate_steps: int) -> int:
