@@ -16,7 +16,7 @@ from tunesmith.core.progress import Progress
 from tunesmith.engine.forward import prepare_
 from tunesmith.methods import table
 from tunesmith.runs.folder import RunFolder
-from tunesmith.training import checkpoint
+from tunesmith.training import checkpoint, loop
 from tunesmith.training.events import Ended, Saved, StepDone
 from tunesmith.training.job import Job, Member
 from tunesmith.training.loop import train
@@ -199,3 +199,23 @@ def test_a_member_that_is_at_its_end_ends_at_once(tmp_path):
     events = list(train([done, going]))
     assert events[0] == (done, Ended(done.plan.steps, "done"))
     assert any(isinstance(event, Saved) for _, event in events)
+
+
+@pytest.mark.parametrize("stopped_in", [0, 1, 2])
+def test_a_stop_in_one_held_out_loss_ends_all_at_the_same_step(tmp_path, monkeypatch, stopped_in):
+    """Else those before it would be a step ahead when they resume, as a search must not be."""
+    engine = prepare_(tiny_model("llama", torch.float32))
+    members = [member(name, engine, tmp_path) for name in list(SETTINGS)[:3]]
+    heard, real = [], loop._loss_and_weight
+
+    def counted(job, *rest):
+        heard.append(job is members[stopped_in].job)
+        return real(job, *rest)
+
+    monkeypatch.setattr(loop, "_loss_and_weight", counted)
+    _, last = run(members, progress=Progress(cancelled=lambda: any(heard)))
+    assert [last[id(each)] for each in members] == [Ended(4, "stopped")] * 3
+    assert [each.state.hold_due for each in members] == [i >= stopped_in for i in range(3)]
+    for each in members:
+        newest = checkpoint.newest(each.job.folder / "checkpoints")
+        assert checkpoint.step_of(newest) == 4

@@ -95,6 +95,11 @@ def _round(
         is_cancelled = any_of(progress.is_cancelled) if number == 0 else is_cancelled
         for event in _after(each.member, progress, is_cancelled=is_cancelled):
             yield each.member, event
+        is_cancelled |= each.member.state.hold_due
+    if is_cancelled:  # within a held-out loss: those before it end at the same step
+        for member in (each.member for each in going if each.member.ended is None):
+            yield member, _save(member.job, member.adam, member.state)
+            yield member, _end(member, "stopped")
 
 
 def _end(member: Member, reason: str) -> Ended:
