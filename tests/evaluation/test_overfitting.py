@@ -172,6 +172,12 @@ def test_a_loss_that_falls_on_the_runs_own_rows_alone_asks_for_no_more_steps():
     assert codes(good(curves=SHORT, labels=None, gap=gap(0.3, 0.38))) == ["still-falling"]
 
 
+def test_where_the_held_out_loss_rose_more_steps_are_not_advised():
+    losses = np.linspace(8.0, 1.0, 40).tolist()
+    over = Curves(losses, held=[(10, 0.84), (30, 0.9), (40, 1.07)])
+    assert codes(good(curves=over, labels=None, gap=gap(0.6, 0.84))) == ["past-its-best"]
+
+
 def test_labels_that_are_all_but_learned_are_not_still_falling():
     curve = Curves([*falling(8.0, 0.05, 40), *np.linspace(0.02, 0.001, 20)])
     assert codes(good(curves=curve)) == []

@@ -240,6 +240,7 @@ INSTEAD: dict[Rule, tuple[Rule, ...]] = {
     collapsed: (rank_too_low, underfit),
     contradicting_labels: (rank_too_low, overfit, underfit),
     memorized: (overfit, underfit),
+    overfit: (underfit,),
     rank_too_low: (underfit,),
 }
 
