@@ -16,7 +16,7 @@ from tunesmith.evaluation.likelihoods import ScoredSpan, log_likelihoods, losses
 from tunesmith.evaluation.score_cache import open_scores
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
-from tunesmith.training.loop import held_out_loss
+from tunesmith.training.held_out import held_out_loss
 
 STOP = frozenset({1})
 

@@ -10,7 +10,7 @@ from tests.ranks import all_of
 from tests.runs.tiny import config
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.run import train_run
-from tunesmith.training import loop
+from tunesmith.training import held_out
 
 TRAIN = {"steps": 30, "average_steps": 6, "patience": 1, "evaluate_steps": 4, "save_steps": 100}
 TRAIN |= {"keep_checkpoints": 1, "rows_per_step": 3, "lr": 0.05, "retention": "none"}
@@ -19,7 +19,7 @@ TRAIN |= {"tokens_per_micro_batch": 64}
 
 def test_a_sharded_run_without_a_choice_ends_with_the_average_on_all_ranks(tmp_path, monkeypatch):
     """Of its held-out losses only the first is a number."""
-    real = loop.held_out_loss
+    real = held_out.held_out_loss
 
     def trained(out, **more):
         calls = []
@@ -29,7 +29,7 @@ def test_a_sharded_run_without_a_choice_ends_with_the_average_on_all_ranks(tmp_p
             found = real(job, rows, **settings)
             return found if len(calls) == 1 else math.nan
 
-        monkeypatch.setattr(loop, "held_out_loss", once)
+        monkeypatch.setattr(held_out, "held_out_loss", once)
         data = {"train": str(tmp_path / "rows.jsonl"), "eval": 0.3}
         train = {**TRAIN, **more}
         made = config(tmp_path, method={"kind": "full"}, out=str(out), data=data, train=train)

@@ -16,7 +16,7 @@ from tunesmith.runs.result import open_for
 from tunesmith.runs.started import begin
 from tunesmith.studies.curve import SHARES, Point, assess_curve, learning_curve, resume_curve
 from tunesmith.training.events import Ended
-from tunesmith.training.loop import held_out_loss
+from tunesmith.training.held_out import held_out_loss
 
 
 def curve(gains, *, rows, spread, seed=0):

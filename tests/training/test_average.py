@@ -8,8 +8,9 @@ from tests.training.tiny import METHODS, adam, plan, tensors, tiny_job
 from tunesmith.core.progress import SILENT
 from tunesmith.training import average, checkpoint
 from tunesmith.training.events import Ended, HeldOut, StepDone
+from tunesmith.training.held_out import held_out_loss
 from tunesmith.training.job import Member
-from tunesmith.training.loop import held_out_loss, train
+from tunesmith.training.loop import train
 
 STEPS = 9
 WINDOW = 3

@@ -18,8 +18,9 @@ from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.runs.folder import RunFolder
 from tunesmith.training import checkpoint
 from tunesmith.training.events import Ended, StepDone
+from tunesmith.training.held_out import held_out_loss
 from tunesmith.training.job import Member
-from tunesmith.training.loop import held_out_loss, train
+from tunesmith.training.loop import train
 
 CLOSE = {"rtol": 1e-6, "atol": 1e-6}
 ERRORS = {

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunesmith.config import TrainSettings
+from tunesmith.config.run import ANSWERED
 from tunesmith.core.errors import ConfigError
 from tunesmith.training.length import (
     ENOUGH_STEPS,
@@ -25,8 +26,10 @@ from tunesmith.training.steps import total_steps
 LENGTHS = st.lists(st.integers(2, 300), min_size=1, max_size=400)
 
 
-def chosen(lengths, *, has_held=False, copies=(), **values):
-    return choose_length(TrainSettings(**values), lengths, has_held=has_held, copies=copies)
+def chosen(lengths, *, has_held=False, copies=(), is_by_rule=False, **values):
+    return choose_length(
+        TrainSettings(**values), lengths, has_held=has_held, copies=copies, is_by_rule=is_by_rule
+    )
 
 
 @given(LENGTHS)
@@ -69,6 +72,21 @@ def test_the_loss_of_held_out_rows_may_end_it():
     assert chosen([20] * 30, has_held=True, average_steps=0).settings.average_window == 0
     given = chosen([20] * 30, has_held=True, patience=9, evaluate_steps=2).settings
     assert (given.patience, given.evaluate_steps) == (9, 2)
+
+
+def test_training_rows_are_answered_where_a_rule_decides_and_the_run_may_end_early():
+    found = chosen([20] * 60, has_held=True, is_by_rule=True)
+    assert found.settings.answered_rows == ANSWERED
+    assert found.reason.endswith(
+        "a pass is the best only where 48 training rows are answered as well as at any"
+    )
+    assert chosen([20] * 60, has_held=True).settings.answered_rows == 0
+    assert chosen([20] * 60, is_by_rule=True).settings.answered_rows == 0
+    assert chosen([20] * 600, has_held=True, is_by_rule=True).settings.answered_rows == 0
+    for given_ in (0, 7):
+        few = chosen([20] * 60, has_held=True, is_by_rule=True, answer_rows=given_).settings
+        assert few.answered_rows == given_
+        assert chosen([20] * 60, has_held=True, answer_rows=given_).settings.answered_rows == given_
 
 
 @pytest.mark.parametrize("values", [{"steps": 7}, {"minutes": 2.0}, {"epochs": 2.0}])

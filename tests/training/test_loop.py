@@ -9,10 +9,11 @@ import torch
 from tests.training.tiny import METHODS, adam, plan, tensors, tiny_job
 from tunesmith.core.errors import RunError
 from tunesmith.core.progress import Progress
-from tunesmith.training import checkpoint, loop
+from tunesmith.training import checkpoint, held_out, loop
 from tunesmith.training.events import Ended, HeldOut, Saved, StepDone
+from tunesmith.training.held_out import held_out_loss
 from tunesmith.training.job import Member
-from tunesmith.training.loop import held_out_loss, train
+from tunesmith.training.loop import train
 
 
 def run(job, plan_, *, state=None, optimizer=None, stop_after=None):
@@ -62,7 +63,7 @@ def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(tmp_path, method, sto
 def stopped_in_a_held_out_loss(folder, *, at):
     """A run that is stopped in the middle of the held-out loss that follows step ``at``."""
     job, done = tiny_job(folder), []
-    real = loop._loss_and_weight
+    real = held_out._loss_and_weight
 
     def counted(*args):
         done.append(args)
@@ -72,7 +73,7 @@ def stopped_in_a_held_out_loss(folder, *, at):
     member = Member(job, plan(), adam(job))
     stop = Progress(cancelled=lambda: bool(done) and len(steps) == at)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_loss_and_weight", counted)
+        patch.setattr(held_out, "_loss_and_weight", counted)
         for _, event in train([member], progress=stop):
             if isinstance(event, StepDone):
                 steps.append(event)

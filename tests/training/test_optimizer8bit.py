@@ -12,7 +12,7 @@ from tunesmith.core.errors import RunError
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.four_bit import functional
 from tunesmith.training import checkpoint, optimizer
-from tunesmith.training.loop import held_out_loss
+from tunesmith.training.held_out import held_out_loss
 
 SHAPES = {"matrix": (300, 70), "small": (41,), "blocks": (64, 128), "one more": (4097,)}
 

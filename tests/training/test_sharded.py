@@ -23,8 +23,8 @@ from tunesmith.methods import table
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import HeldOut, StepDone
+from tunesmith.training.held_out import held_out_loss
 from tunesmith.training.job import Job
-from tunesmith.training.loop import held_out_loss
 
 CPU = torch.device("cpu")
 ROWS = 8  # of a step

@@ -291,4 +291,17 @@ def _listed(value: object) -> object:
     return [{"kind": each} if isinstance(each, str) else each for each in checks]
 
 
+# Those that decide by the answer alone and at no cost: what they ask for is learned, or it is not,
+# of training rows as of others. An answer that is compared with a reference can be memorized.
+RULES = (
+    JsonSettings,
+    RegexSettings,
+    StartsWithSettings,
+    EndsWithSettings,
+    ContainsSettings,
+    NotContainsSettings,
+    MaxWordsSettings,
+    MaxSentencesSettings,
+    LanguageSettings,
+)
 Checks = Annotated[tuple[CheckSettings, ...], BeforeValidator(_listed)]

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tunesmith.config.checks import DEFAULT_EMBEDDER, Checks
+from tunesmith.config.checks import DEFAULT_EMBEDDER, RULES, Checks
 from tunesmith.config.endpoint import HostedSettings
 from tunesmith.config.settings import Settings, TogetherError
 
@@ -148,6 +148,16 @@ class EvaluateSettings(Settings):
         if isinstance(value, int) and value < 1:
             raise ValueError("must be 1 or more")
         return value
+
+    @property
+    def is_by_rule(self) -> bool:
+        """Whether the first check, which decides, is a rule about the answer alone."""
+        return bool(self.checks) and isinstance(self.checks[0], RULES)
+
+    @property
+    def scores_in_training(self) -> bool:
+        """Whether the first check needs neither the base's answers nor another model's opinion."""
+        return bool(self.checks) and self.checks[0].kind not in ("style", "judge")
 
     @property
     def longest_answer(self) -> int:

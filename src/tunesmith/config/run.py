@@ -18,6 +18,7 @@ from tunesmith.config.settings import (
 )
 
 AUTO: Literal["auto"] = "auto"
+ANSWERED = 48  # training rows at a held-out loss, where `auto` answers any
 Format = Literal[
     "auto",
     "chat",
@@ -245,6 +246,12 @@ class TrainSettings(Settings):
         "which is the result; auto: a pass where held-out rows may end the passes of auto early; "
         "0: none",
     )
+    answer_rows: NonNegativeInt | Literal["auto"] = Field(
+        AUTO,
+        description="training rows answered at held-out losses: the best checkpoint passes the "
+        f"first check as often as any; auto: {ANSWERED} where held-out rows may end the passes of "
+        "auto early and the check is a rule; 0: the loss alone chooses",
+    )
     retention: RetentionSettings | None = Field(
         default_factory=RetentionSettings,
         description="keep what the base writes elsewhere: default, none, or its keys",
@@ -295,6 +302,11 @@ class TrainSettings(Settings):
     def average_window(self) -> int:
         """Steps of the weights' moving average; 0 where there is none, as where `auto` is left."""
         return 0 if self.average_steps == AUTO else int(self.average_steps)
+
+    @property
+    def answered_rows(self) -> int:
+        """Training rows answered at a held-out loss; 0 for none, as where `auto` is left."""
+        return 0 if self.answer_rows == AUTO else int(self.answer_rows)
 
     def may_average(self, *, has_held: bool) -> bool:
         """Whether a moving average may be kept, once the passes are chosen."""

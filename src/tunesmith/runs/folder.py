@@ -26,7 +26,7 @@ from tunesmith.training.steps import Plan
 
 LOCK = ".lock"
 # Of `train`, what runs of versions without it have.
-WITHOUT: Mapping[str, object] = {"retention": "none", "average_steps": 0}
+WITHOUT: Mapping[str, object] = {"retention": "none", "average_steps": 0, "answer_rows": 0}
 RUNNING, EXISTS = "running", "exists"  # codes of errors
 
 
@@ -173,6 +173,14 @@ class RunFolder:
             int(str(line["step"])): float(str(line["loss"]))
             for line in read_lines(self.events)
             if line["event"] == HeldOut.name
+        }
+
+    def passed(self) -> dict[int, float]:
+        """The share of training rows that were answered well at held-out losses, by step."""
+        return {
+            int(str(line["step"])): float(str(line["passed"]))
+            for line in read_lines(self.events)
+            if line["event"] == HeldOut.name and line.get("passed") is not None
         }
 
     def peak_bytes(self) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import torch
 
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
-from tunesmith.core.progress import Progress
+from tunesmith.core.numbers import pluralize
+from tunesmith.core.progress import Cancelled, Progress
 from tunesmith.core.rank_help import SharedState, led
 from tunesmith.core.rank_tasks import ask_for, helping
 from tunesmith.core.rank_work import by_first, in_turn
@@ -21,6 +22,7 @@ from tunesmith.evaluation.answering import Respondent, fingerprint_now
 from tunesmith.evaluation.evaluator import Evaluator
 from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase
+from tunesmith.evaluation.training_answers import TrainingAnswers, training_answers
 from tunesmith.methods import table
 from tunesmith.runs import result
 from tunesmith.runs.alike import require_alike
@@ -48,6 +50,7 @@ class PreparedRun:
     evaluator: Evaluator
     job: Job
     prediction: Prediction | None = None  # of its steps, by the base's shape
+    answers: TrainingAnswers | None = None  # while it trains
 
     @property
     def rate(self) -> float:
@@ -133,7 +136,30 @@ def prepare(
         keep_plan=run.folder.write_plan,
         retention=retention_of(run, base, rows, evaluator.probing),
     )
-    return PreparedRun(run, loaded, evaluator, job)
+    return _answering(PreparedRun(run, loaded, evaluator, job), rows)
+
+
+def _answering(prepared: PreparedRun, rows: RunRows) -> PreparedRun:
+    """The run, with training rows that are answered while it trains, where it asks for them."""
+    job, config, progress = prepared.job, prepared.run.config, prepared.run.progress
+    answers = in_turn(lambda: training_answers(prepared.loaded, config, rows, adapter=job.name))
+    if answers is None:
+        return prepared
+    what = f"answering {pluralize(len(answers.questions), 'training row')}"
+
+    def work() -> float | None:
+        try:
+            return answers.passed(progress.quiet_phase(what))
+        except Cancelled:
+            return None
+
+    def passed() -> float:
+        found = led(work, prepared.shared)
+        if found is None:
+            raise Cancelled
+        return found
+
+    return replace(prepared, job=replace(job, passed=passed), answers=answers)
 
 
 def _record_origin(run: StartedRun, loaded: LoadedBase, rows: RunRows) -> None:
@@ -185,10 +211,11 @@ def member_of(
     by_first(lambda: checkpoint.require_room(where, tensors, adam, keep=keep))
     state = _restored(prepared, adam)
     scales = table.scales_down(job.adapter)
-    seconds = (0.0, 0.0)
+    seconds, answering = (0.0, 0.0), 0.0
     if is_first():
         seconds = prepared.evaluator.seconds_to_come(job.name, scales=scales)
-    member = Member(job, plan, adam, state, evaluation_seconds=seconds)
+        answering = prepared.answers.seconds() if prepared.answers else 0.0
+    member = Member(job, plan, adam, state, evaluation_seconds=seconds, answering_seconds=answering)
     progress.report(planned(member))
     if (busy := ranks_at_work(member)) < size():
         progress.notice(

@@ -20,6 +20,7 @@ from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.evaluation.score_cache import carry_scores
+from tunesmith.evaluation.training_answers import require_answerable
 from tunesmith.runs import mirror, result
 from tunesmith.runs.evaluated import inputs_of
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
@@ -29,14 +30,22 @@ from tunesmith.runs.neighbours import announced
 from tunesmith.runs.own_folder import begun_before, with_folder
 from tunesmith.runs.predicted import compared, predicted
 from tunesmith.runs.prepare import PreparedRun, build_optimizer, member_of, prepare
-from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
+from tunesmith.runs.selection import (
+    ChosenCheckpoint,
+    answers_text,
+    choose_kept,
+    find_scale,
+    kept_checkpoints,
+)
 from tunesmith.runs.sharding import open_for_ranks, require_ranks
 from tunesmith.runs.started import begin
 from tunesmith.runs.summary import RunSummary, complete_summary, write_summary
+from tunesmith.training import checkpoint
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import BestCheckpoint, ScaledDown
+from tunesmith.training.held_out import held_out_loss
 from tunesmith.training.job import Member
-from tunesmith.training.loop import held_out_loss, train
+from tunesmith.training.loop import train
 from tunesmith.training.steps import Plan
 
 
@@ -69,6 +78,7 @@ def train_run(
 def _created(config: RunConfig) -> RunConfig:
     """The config of a run whose folder is made now."""
     require_ranks(config)
+    require_answerable(config)
     require_evaluable(config)  # what is faulty is refused before anything is written
     require_files(config.data)  # so is a missing file
     config = result.resolved(config)
@@ -206,13 +216,16 @@ def _choose(prepared: PreparedRun, state: State) -> ChosenCheckpoint | None:
     try:
         chosen = choose_kept(kept, forgotten if probing and probing.texts else None)
     except Cancelled:
-        prepared.put_back(kept[-1].folder)
+        if (last := checkpoint.newest(prepared.run.folder.checkpoints)) is not None:
+            prepared.put_back(last)
         raise
     if chosen is not None:
         prepared.put_back(chosen.folder)
         progress.report(BestCheckpoint(**chosen.choice.to_json()))
         if chosen.choice.reason != "last":
             progress.notice("best", choice_text(chosen.choice, words_in()))
+    if (why := answers_text(prepared.run.folder, state.best_step)) is not None:
+        progress.notice("answers", why)
     return chosen
 
 

@@ -19,6 +19,7 @@ from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, Tensors
 from tunesmith.runs.folder import RunFolder
 from tunesmith.training import checkpoint
+from tunesmith.training.held_out import AS_GOOD
 
 # Of the run as it was at a checkpoint, by all probes or by those that are texts.
 ForgettingAt = Callable[[Path, bool], Forgetting]
@@ -45,15 +46,40 @@ class ChosenCheckpoint:
 def kept_checkpoints(folder: RunFolder, best_step: int | None) -> list[KeptCheckpoint]:
     """Every checkpoint that is there and has a held-out loss that is a number, by step.
 
-    ``best_step`` is that of the lowest held-out loss, whose tensors are kept aside.
+    ``best_step`` is that of the best one, whose tensors are kept aside; one that answers training
+    rows clearly worse is no choice.
     """
-    losses = {s: loss for s, loss in folder.held_out_losses().items() if math.isfinite(loss)}
+    passed = folder.passed()
+    least = max(passed.values(), default=-math.inf) - AS_GOOD
+    losses = {
+        step: loss
+        for step, loss in folder.held_out_losses().items()
+        if math.isfinite(loss) and passed.get(step, math.inf) >= least
+    }
     found = {checkpoint.step_of(path): path for path in folder.checkpoints.glob("step-*")}
     if best_step is not None:
         found.setdefault(best_step, folder.checkpoints / checkpoint.BEST)
     return [
         KeptCheckpoint(step, found[step], losses[step]) for step in sorted(found) if step in losses
     ]
+
+
+def answers_text(folder: RunFolder, best_step: int | None) -> str | None:
+    """Why the best checkpoint is not the one of the lowest held-out loss, where answers to training
+    rows decided.
+    """
+    losses = {s: loss for s, loss in folder.held_out_losses().items() if math.isfinite(loss)}
+    passed = folder.passed()
+    lowest = min(losses, key=lambda step: (losses[step], step), default=None)
+    if best_step is None or lowest is None or not {best_step, lowest} <= passed.keys():
+        return None
+    if passed[lowest] >= passed[best_step] - AS_GOOD:
+        return None
+    return (
+        f"step {lowest:,} has the lowest held-out loss ({losses[lowest]:.3f}), but "
+        f"{passed[lowest]:.0%} of the answers to training rows pass the first check there, and "
+        f"{passed[best_step]:.0%} at step {best_step:,} ({losses[best_step]:.3f})"
+    )
 
 
 def choose_kept(

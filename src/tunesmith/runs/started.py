@@ -53,7 +53,13 @@ def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRu
 def with_length(run: StartedRun, rows: RunRows) -> StartedRun:
     """The run with its step size and passes chosen; its folder's config has them from now on."""
     has_held, lengths = rows.held is not None, rows.train.lengths
-    found = choose_length(run.config.train, lengths, has_held=has_held, copies=rows.copies)
+    found = choose_length(
+        run.config.train,
+        lengths,
+        has_held=has_held,
+        copies=rows.copies,
+        is_by_rule=run.config.evaluate.is_by_rule,
+    )
     if found.reason is None:
         return run
     run.progress.notice("length", found.reason)

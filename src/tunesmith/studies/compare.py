@@ -19,6 +19,7 @@ from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
 from tunesmith.evaluation.evaluator import require_evaluable
 from tunesmith.evaluation.measures import KnownBase
+from tunesmith.evaluation.training_answers import require_answerable
 from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
 from tunesmith.runs.folder import RunFolder, alone
@@ -75,6 +76,7 @@ def _begun_rows(variants: Sequence[Variant], out: Path, progress: Progress) -> C
     folders = [RunFolder(out / variant.name) for variant in variants]
     for variant, folder in zip(variants, folders, strict=True):
         require_evaluable(variant.config)
+        require_answerable(variant.config)
         require_no_mirror(variant.config, out)
         require_files(variant.config.data)
         folder.require_free()

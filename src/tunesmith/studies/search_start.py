@@ -9,6 +9,7 @@ from tunesmith.core.errors import ConfigError, DataError, UsageError
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.evaluator import require_evaluable
+from tunesmith.evaluation.training_answers import require_answerable
 from tunesmith.methods import table
 from tunesmith.runs.inputs import require_files
 from tunesmith.runs.mirror import require_no_mirror
@@ -53,6 +54,7 @@ def require_searchable(config: RunConfig, out: Path, *, minutes: float, most: in
             remedy="Give --data.eval 0.2, or a file.",
         )
     require_evaluable(config)
+    require_answerable(config)
     require_no_mirror(config, out)
     require_files(config.data)
     require_free(out)

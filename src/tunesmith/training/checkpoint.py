@@ -40,6 +40,8 @@ class State:
     train_loss: float  # of the last step
     best_loss: float | None = None
     best_step: int | None = None
+    best_passed: float | None = None  # of the training rows that were answered then, if any
+    top_passed: float | None = None  # the most of them at any held-out loss
     misses: int = 0  # held-out losses since the best one
     step_seconds: float = 0.0  # spent in steps after the first two, and their tokens
     step_tokens: int = 0

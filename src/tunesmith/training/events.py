@@ -44,12 +44,16 @@ class StepDone(Event):
 
 @dataclass(frozen=True, slots=True)
 class HeldOut(Event):
-    """A held-out loss after a step, and whether it is the lowest so far."""
+    """A held-out loss after a step, and whether this is the best checkpoint so far.
+
+    ``passed``: the share of training rows that were answered as the first check asks.
+    """
 
     name = "heldout"
     step: int
     loss: float
     best: bool
+    passed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

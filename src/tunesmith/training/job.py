@@ -53,7 +53,11 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training run; ``keep_plan`` gets a plan that had to change."""
+    """One training run; ``keep_plan`` gets a plan that had to change.
+
+    ``passed`` answers training rows with the adapter as it is now, and gives the share that is as
+    it should be; None where the held-out loss alone chooses. It may raise Cancelled.
+    """
 
     engine: Engine
     adapter: Adapter
@@ -65,6 +69,7 @@ class Job:
     keep_plan: Callable[[Plan], object] = ignore
     fixed_steps: tuple[StepRows, ...] = ()  # the rows of each step, where they are not drawn
     retention: Retention | None = None
+    passed: Callable[[], float] | None = None
 
     def steps(self, first: int) -> Iterator[StepRows]:
         """The rows of step ``first`` and of every later one."""
@@ -152,7 +157,8 @@ class Member:
     """One adapter in training: its job and plan, its optimizer, and its position.
 
     ``error`` is why it ended where its loss was no number or exploded, or memory ran out.
-    ``evaluation_seconds``: what follows is expected to take from so long to so long.
+    ``evaluation_seconds``: what follows is expected to take from so long to so long, and
+    ``answering_seconds`` the answers to training rows, each time.
     """
 
     job: Job
@@ -162,6 +168,7 @@ class Member:
     ended: Ended | None = None
     error: RunError | None = None
     evaluation_seconds: tuple[float, float] = (0.0, 0.0)
+    answering_seconds: float = 0.0
     earlier_seconds: float = field(init=False)  # of earlier processes
 
     def __post_init__(self) -> None:
@@ -231,8 +238,10 @@ def planned(member: Member) -> Planned:
     per_step = min(per_step, int(job.rows.lengths.sum()))
     low, high = member.evaluation_seconds
     seconds = (plan.steps - state.step) * per_step * job.settings.work
-    seconds += HELD_OUT_SHARE * _held_out_tokens(member)
-    seconds /= ranks.size()
+    times = _held_out_times(member)
+    if job.held is not None:
+        seconds += HELD_OUT_SHARE * times * int(job.held.lengths.sum())
+    seconds *= plan.seconds_per_token / ranks.size()
     return Planned(
         steps=plan.steps,
         first_step=state.step,
@@ -240,7 +249,7 @@ def planned(member: Member) -> Planned:
         tokens_per_micro_batch=plan.tokens_per_micro_batch,
         trainable_parameters=job.adapter.size,
         peak_bytes=plan.peak_bytes,
-        seconds=seconds * plan.seconds_per_token,
+        seconds=seconds + times * member.answering_seconds,
         evaluation_seconds=low,
         evaluation_seconds_most=high,
         is_retained=job.retention is not None,
@@ -261,9 +270,8 @@ def ranks_at_work(member: Member) -> int:
     return min(ranks.size(), len(groups))
 
 
-def _held_out_tokens(member: Member) -> int:
-    """Tokens that the held-out losses of the steps to come read."""
+def _held_out_times(member: Member) -> int:
+    """How many held-out losses there are in the steps to come."""
     job, done, steps = member.job, member.state.step, member.plan.steps
     every = job.settings.evaluate_steps or job.settings.save_steps
-    times = steps // every - done // every + (steps % every > 0 and done < steps)
-    return times * int(job.held.lengths.sum()) if job.held is not None else 0
+    return steps // every - done // every + (steps % every > 0 and done < steps)

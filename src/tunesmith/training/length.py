@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunesmith.config.run import AUTO, TrainSettings
+from tunesmith.config.run import ANSWERED, AUTO, TrainSettings
 from tunesmith.core.numbers import pluralize
 from tunesmith.training.steps import Copies, Lengths, total_steps
 
@@ -30,7 +30,12 @@ class RunLength:
 
 
 def choose_length(
-    settings: TrainSettings, lengths: Lengths, *, has_held: bool, copies: Copies = ()
+    settings: TrainSettings,
+    lengths: Lengths,
+    *,
+    has_held: bool,
+    copies: Copies = (),
+    is_by_rule: bool = False,
 ) -> RunLength:
     """Step size and passes for rows of these lengths (tokens).
 
@@ -39,7 +44,8 @@ def choose_length(
     than `MAX_STEPS_A_PASS`; never more than `MAX_TOKENS_PER_STEP`. Passes rise from `EPOCHS` until
     the run has `ENOUGH_STEPS` steps, and end at `MAX_EPOCHS`. With rows held out, their loss is
     then measured after each pass, and `PATIENCE` ends the run. Where that can be before the last
-    step, while the rate is high, the average of the weights over a pass is measured (`average.py`).
+    step, while the rate is high, the average of the weights over a pass is measured (`average.py`),
+    and where the first check ``is_by_rule``, training rows are answered (`held_out.py`).
     """
     changes: dict[str, object] = {}
     reasons = []
@@ -68,6 +74,10 @@ def choose_length(
         if may_end_early and settings.average_steps == AUTO:
             changes["average_steps"] = steps
             reasons.append("the result is the average of the weights over a pass")
+        if may_end_early and is_by_rule and settings.answer_rows == AUTO:
+            changes["answer_rows"] = ANSWERED
+            asked = pluralize(ANSWERED, "training row")
+            reasons.append(f"a pass is the best only where {asked} are answered as well as at any")
     if not changes:
         return RunLength(settings, None)
     return RunLength(settings.model_copy(update=changes), "auto: " + "; ".join(reasons))

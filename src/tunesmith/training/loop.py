@@ -11,20 +11,18 @@ from dataclasses import replace
 
 import torch
 
-from tunesmith.core.errors import MemoryRefusal, RunError
-from tunesmith.core.numbers import pluralize
-from tunesmith.core.progress import SILENT, Cancelled, Event, Progress
-from tunesmith.core.rank_help import together
+from tunesmith.core.errors import RunError
+from tunesmith.core.progress import SILENT, Event, Progress
 from tunesmith.core.ranks import any_of, is_first
 from tunesmith.engine import memory
-from tunesmith.engine.head import row_losses
 from tunesmith.engine.memory import release_freed_memory
 from tunesmith.training import average, checkpoint, loss_scale, optimizer
 from tunesmith.training.checkpoint import State
-from tunesmith.training.events import Ended, HeldOut, Saved, StepDone
+from tunesmith.training.events import Ended, Saved, StepDone
 from tunesmith.training.gradients import StepLoss, add_gradients
-from tunesmith.training.job import Job, Member, Round, Rows
-from tunesmith.training.steps import Plan, StepRows, micro_batches
+from tunesmith.training.held_out import hold
+from tunesmith.training.job import Job, Member, Round
+from tunesmith.training.steps import StepRows
 
 WARM_STEPS = 2  # not counted in tokens per second
 SHOWN_ROWS = 8
@@ -118,7 +116,7 @@ def overdue(member: Member, progress: Progress) -> Iterator[tuple[Member, Event]
     """The held-out loss that a stop left out, if it did, with its checkpoint."""
     if not member.state.hold_due:
         return
-    member.state, events = _hold(member, progress)
+    member.state, events = hold(member, progress)
     yield from ((member, event) for event in events)
     if member.state.hold_due:
         yield member, _end(member, "stopped")
@@ -136,7 +134,7 @@ def _after(member: Member, progress: Progress, *, is_cancelled: bool) -> Iterato
     job, plan = member.job, member.plan
     every = job.settings.evaluate_steps or job.settings.save_steps
     if member.state.step % every == 0 or member.state.step == plan.steps:
-        member.state, events = _hold(member, progress)
+        member.state, events = hold(member, progress)
         yield from events
     step, reason = member.state.step, _over(member)
     if member.state.hold_due or (is_cancelled and step < plan.steps):
@@ -201,83 +199,6 @@ def _step(
         seconds_left=gone / (state.step - each.first_step) * (plan.steps - state.step),
         divergence=found.divergence,
     )
-
-
-def held_out_loss(job: Job, rows: Rows, *, tokens: int, progress: Progress = SILENT) -> float:
-    """Mean loss of rows in nats per supervised token, in constant memory; Cancelled between two
-    batches where that was asked for. Ranks divide the batches among them.
-    """
-
-    def of_rows(job: Job, group: StepRows) -> tuple[float, float]:
-        return _loss_and_weight(job, rows, group)
-
-    make = _of_held if rows is job.held else of_rows
-    groups = micro_batches(tuple(range(len(rows))), rows.lengths.tolist(), tokens=tokens)
-    total, count = 0.0, 0.0
-    for losses, weights in together(job, make, groups, check=progress.check):
-        total, count = total + losses, count + weights
-    return total / count
-
-
-def _of_held(job: Job, group: StepRows) -> tuple[float, float]:
-    """Of held-out rows, by their places: what another rank is asked for names its own rows."""
-    assert job.held is not None
-    return _loss_and_weight(job, job.held, group)
-
-
-@torch.no_grad()
-def _loss_and_weight(job: Job, rows: Rows, group: StepRows) -> tuple[float, float]:
-    """Sums over some rows, which are computed in halves where memory does not hold them all.
-
-    Raises MemoryRefusal where it does not hold one.
-    """
-    try:
-        batch = job.batch([(i, rows[i]) for i in group])
-        losses = row_losses(job.engine.hidden_states(batch), batch, job.engine.head)
-        weights = batch.on_host.weights
-        return float((losses.cpu().double() * weights).sum()), float(weights.sum())
-    except (RuntimeError, MemoryError) as error:
-        if not memory.has_run_out(error):
-            raise
-    memory.release(job.engine.device)
-    middle = len(group) // 2
-    if not middle:
-        row = rows[group[0]]
-        raise MemoryRefusal(
-            f"Memory ran out on one held-out document of {pluralize(len(row.ids), 'token')}, "
-            f"{row.file}:{row.line}.",
-            remedy="Hold out shorter ones, or free memory and continue with --resume.",
-        )
-    halves = [_loss_and_weight(job, rows, half) for half in (group[:middle], group[middle:])]
-    return halves[0][0] + halves[1][0], halves[0][1] + halves[1][1]
-
-
-def _hold(member: Member, progress: Progress) -> tuple[State, list[Event]]:
-    """The held-out loss, the best checkpoint kept; nothing without held-out rows.
-
-    Where it is cancelled it stays due, so that a resumed run has all losses of an unbroken one.
-    """
-    if member.job.held is None:
-        return member.state, []
-    with average.in_place(member.adam, member.job.adapter):
-        return _held(member.job, member.job.held, member.plan, member.state, progress)
-
-
-def _held(
-    job: Job, held: Rows, plan: Plan, state: State, progress: Progress
-) -> tuple[State, list[Event]]:
-    """What ``_hold`` does, of the weights as they are now."""
-    try:
-        loss = held_out_loss(job, held, tokens=plan.tokens_per_micro_batch, progress=progress)
-    except Cancelled:
-        return replace(state, hold_due=True), []
-    state = replace(state, hold_due=False)
-    best = math.isfinite(loss) and (state.best_loss is None or loss < state.best_loss)
-    if not best:
-        return replace(state, misses=state.misses + 1), [HeldOut(state.step, loss, best=False)]
-    state = replace(state, best_loss=loss, best_step=state.step, misses=0)
-    checkpoint.save_best(job.folder / "checkpoints", state, job.adapter.parameters)
-    return state, [HeldOut(state.step, loss, best=True)]
 
 
 def _save(job: Job, adam: torch.optim.Optimizer, state: State) -> Event:
