@@ -103,12 +103,12 @@ def test_a_run_answers_them_and_its_folder_says_so(tmp_path):
     run = ending(tmp_path, train={"epochs": "auto", "rows_per_step": None})
     train_run(run, progress=Progress(on_event=heard.append))
     found = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]
-    assert found["answer_rows"] == 48
+    assert found["answer_rows"] == 24
     shares = [line["passed"] for line in held(tmp_path / "run")]
     assert shares[0] is not None
     assert all(0 <= each <= 1 for each in shares if each is not None)
     reasons = [e.message for e in heard if getattr(e, "code", None) == "length"]
-    assert "48 training rows are answered as well as at any" in reasons[0]
+    assert "24 training rows are answered as well as at any" in reasons[0]
 
 
 @pytest.mark.parametrize("checks", [[], [{"kind": "exact"}], [{"kind": "exact"}, ENDING]])

@@ -78,7 +78,7 @@ def test_training_rows_are_answered_where_a_rule_decides_and_the_run_may_end_ear
     found = chosen([20] * 60, has_held=True, is_by_rule=True)
     assert found.settings.answered_rows == ANSWERED
     assert found.reason.endswith(
-        "a pass is the best only where 48 training rows are answered as well as at any"
+        "a pass is the best only where 24 training rows are answered as well as at any"
     )
     assert chosen([20] * 60, has_held=True).settings.answered_rows == 0
     assert chosen([20] * 60, is_by_rule=True).settings.answered_rows == 0

@@ -18,7 +18,7 @@ from tunesmith.config.settings import (
 )
 
 AUTO: Literal["auto"] = "auto"
-ANSWERED = 48  # training rows at a held-out loss, where `auto` answers any
+ANSWERED = 24  # training rows at a held-out loss, where `auto` answers any
 Format = Literal[
     "auto",
     "chat",
