@@ -34,14 +34,20 @@ WAYS: dict[str, Mapping[str, object]] = {
     "decay": {"train.retention": "none", "train.weight_decay": 1.0},
     "scaled": {"train.retention": "none", "evaluate.forgetting.scale": "auto"},
     "none-averaged": {"train.retention": "none", "train.average_steps": "auto"},
-    "default": {"train.retention": "default", "train.average_steps": "auto"},
+    "averaged": {"train.retention": "default", "train.average_steps": "auto"},
+    "default": {
+        "train.retention": "default",
+        "train.average_steps": "auto",
+        "train.answer_rows": "auto",
+    },
 }
 REPLAY = "replay"
 REPLAYED = {f"{name}+{REPLAY}": replayed(task) for name, task in TASKS.items()}
 TASKS |= REPLAYED
-# The ways were compared before the average of the weights was the default; the last two have it.
+# The ways were compared before the average of the weights and the answers to training rows were
+# defaults: the last three have the one, and the last the other.
 PROBED: Mapping[str, Mapping[str, object]] = {
-    "train": {"average_steps": 0},
+    "train": {"average_steps": 0, "answer_rows": 0},
     "evaluate": {"forgetting": {"probes": ["default"], "scale": "none"}},
 }
 
