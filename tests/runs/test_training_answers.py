@@ -1,22 +1,27 @@
 """Answers to training rows in whole runs: what they are, resumed, by ranks, and who has none."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from tests.ranks import all_of
 from tests.runs.tiny import LETTERS, UNMEASURED, config, talking_base
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.core.errors import ConfigError
-from tunesmith.core.progress import SILENT, Progress
+from tunesmith.core.progress import SILENT, Cancelled, Progress
 from tunesmith.data.dataset import RunRows
-from tunesmith.evaluation.training_answers import training_answers
+from tunesmith.data.rows import Message
+from tunesmith.evaluation.training_answers import TrainingAnswers, training_answers
 from tunesmith.runs import selection
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.rows import load_rows_for
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.runs.sharding import open_for_ranks
+from tunesmith.training import held_out
 from tunesmith.training.events import HeldOut, StepDone
 
 TRAIN = {"rows_per_step": 3, "lr": 0.002, "retention": "none", "tokens_per_micro_batch": 64}
@@ -108,7 +113,7 @@ def test_a_run_answers_them_and_its_folder_says_so(tmp_path):
     assert shares[0] is not None
     assert all(0 <= each <= 1 for each in shares if each is not None)
     reasons = [e.message for e in heard if getattr(e, "code", None) == "length"]
-    assert "24 training rows are answered as well as at any" in reasons[0]
+    assert "19 training rows are answered as well as at any" in reasons[0]
 
 
 @pytest.mark.parametrize("checks", [[], [{"kind": "exact"}], [{"kind": "exact"}, ENDING]])
@@ -130,33 +135,124 @@ def test_a_number_of_them_without_a_check_that_can_score_them_is_refused(tmp_pat
 STEPS = {"steps": 12, "evaluate_steps": 3, "save_steps": 3, "answer_rows": 8}
 
 
-def test_a_resumed_run_has_the_same_answers_and_the_same_best(tmp_path):
+LOSSES = [1.5, 1.4, 1.6, 1.7]  # of each held-out loss, in order
+SHARES = [0.5, 0.5, 0.9, 0.6]  # so that the third is the best, and the last clearly worse
+
+
+@pytest.fixture
+def decided(monkeypatch):
+    """Held-out losses and answers by which the third checkpoint is the best, whatever is trained;
+    gives what was asked so far.
+    """
+    seen = []
+    real = held_out.held_out_loss
+
+    def loss(job, rows, **settings):
+        real(job, rows, **settings)
+        seen.append(None)
+        return LOSSES[len(seen) - 1]
+
+    monkeypatch.setattr(held_out, "held_out_loss", loss)
+    monkeypatch.setattr(TrainingAnswers, "passed", lambda *_: SHARES[len(seen) - 1])
+    return seen
+
+
+def trained(folder):
+    (file,) = folder.glob("*.safetensors")
+    return load_file(file)
+
+
+def test_the_result_is_the_best_checkpoint_and_the_run_says_why(tmp_path, decided):
+    heard = []
+    found = train_run(ending(tmp_path, train=STEPS), progress=Progress(heard.append))
+    assert found.eval_loss == 1.6
+    assert len(decided) == len(LOSSES)
+    best = trained(tmp_path / "run" / "checkpoints" / "best")
+    saved = trained(tmp_path / "run" / "adapter")
+    assert sorted(map(float, map(torch.sum, saved.values()))) == sorted(
+        map(float, map(torch.sum, best.values()))
+    )
+    said = [e.message for e in heard if getattr(e, "code", None) in ("answers", "best")]
+    assert said == [
+        "The checkpoint of step 9 is the best: held-out loss 1.60; at the end 1.70 (nats a token).",
+        "step 6 has the lowest held-out loss (1.40), but 50% of the answers to training rows "
+        "pass the first check there, and 90% at step 9 (1.60)",
+    ]
+
+
+@pytest.mark.parametrize("stop", [4, 7, 10])
+def test_a_resumed_run_has_the_same_answers_and_the_same_best(tmp_path, decided, stop):
     whole, broken = (ending(tmp_path, train=STEPS, out=out) for out in ("a", "b"))
     train_run(whole)
+    decided.clear()
     steps = []
 
     def heard(event):
         steps.extend([event] if isinstance(event, StepDone) else [])
 
-    train_run(broken, progress=Progress(heard, cancelled=lambda: len(steps) >= 7))
+    train_run(broken, progress=Progress(heard, cancelled=lambda: len(steps) >= stop))
     resume_run(tmp_path / "b")
     assert held(tmp_path / "a") == held(tmp_path / "b")
-    assert any(line["passed"] is not None for line in held(tmp_path / "a"))
+    assert [line["passed"] for line in held(tmp_path / "a")] == SHARES
+    expected = trained(tmp_path / "a" / "adapter")
+    for name, tensor in trained(tmp_path / "b" / "adapter").items():
+        assert torch.equal(tensor, expected[name]), name
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_ranks_have_the_answers_of_one(tmp_path, method):
-    def trained(out):
-        return train_run(ending(tmp_path, train=STEPS, out=out, method={"kind": method}))
+def test_a_cancel_ends_the_answers_before_one_is_complete(tmp_path):
+    made = ending(tmp_path, train={"answer_rows": 12})
+    _, _, asked = answers_of(made)
+    progress = Progress(cancelled=lambda: True)
+    with pytest.raises(Cancelled):
+        asked.passed(progress.quiet_phase("answering", cancels=True))
+
+
+def test_rows_without_room_for_an_answer_are_not_asked(tmp_path):
+    made = ending(tmp_path, train={"answer_rows": 12})
+    loaded, rows, _ = answers_of(made)
+    first, *others = rows.sample
+    long = replace(first, messages=(Message("user", "a " * 300), *first.messages[1:]))
+    cut = replace(rows, sample=(long, *others))
+    asked = training_answers(loaded, made, cut, adapter=None)
+    assert all(prompt.limit for prompt in asked.arm.prompts)
+    assert len(asked.arm.prompts) == len(asked.questions) < 12
+
+
+def test_an_answer_has_room_for_what_is_thought_before_it(tmp_path):
+    made = ending(tmp_path, train={"answer_rows": 12})
+    loaded, rows, asked = answers_of(made)
+    longer = replace(rows.train, supervised=rows.train.supervised + 40)
+    more = training_answers(loaded, made, replace(rows, train=longer), adapter=None)
+    assert more.limit >= asked.limit + 32
+
+
+def test_without_memory_for_answers_the_loss_alone_decides(tmp_path, monkeypatch):
+    def none(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(TrainingAnswers, "passed", none)
+    heard = []
+    train_run(ending(tmp_path, train=STEPS), progress=Progress(heard.append))
+    assert [line["passed"] for line in held(tmp_path / "run")] == [None] * 4
+    assert any("no memory to answer" in getattr(each, "message", "") for each in heard)
+
+
+@pytest.mark.parametrize("shard", [False, True])
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_ranks_have_the_answers_of_one(tmp_path, kind, shard):
+    def run(out, **more):
+        train = {**STEPS, **more}
+        return train_run(ending(tmp_path, train=train, out=out, method={"kind": kind}))
 
     ending(tmp_path)  # writes base and rows
-    all_of(1, lambda: trained("one"))
-    all_of(2, lambda: trained("two"))
+    all_of(1, lambda: run("one"))
+    all_of(2, lambda: run("two", shard=shard))
     one, two = (
         [(line["step"], line["best"], line["passed"]) for line in held(tmp_path / out)]
         for out in ("one", "two")
     )
     assert one == two
+    assert any(passed is not None for *_, passed in one)
 
 
 def test_a_run_of_a_version_without_them_stays_without_them(tmp_path):
@@ -182,14 +278,17 @@ def events(folder, losses, shares):
 
 def test_a_checkpoint_that_answers_clearly_worse_is_no_choice(tmp_path):
     folder = events(tmp_path / "run", [1.4, 1.3, 1.7, 1.9], [0.6, 0.7, 1.0, None])
-    assert [each.step for each in selection.kept_checkpoints(folder, 3)] == [3, 4]
+    kept = selection.kept_checkpoints(folder, 3)
+    assert [each.answers for each in kept] == [False, False, True, False]
+    chosen = selection.choose_kept(kept, None).choice
+    assert (chosen.best.step, chosen.reason, chosen.last.step) == (3, "answers", 4)
     why = selection.answers_text(folder, 3)
     assert why == (
-        "step 2 has the lowest held-out loss (1.300), but 70% of the answers to training rows "
-        "pass the first check there, and 100% at step 3 (1.700)"
+        "step 2 has the lowest held-out loss (1.30), but 70% of the answers to training rows "
+        "pass the first check there, and 100% at step 3 (1.70)"
     )
     assert selection.answers_text(folder, 2) is None
     assert selection.answers_text(folder, None) is None
     even = events(tmp_path / "even", [1.4, 1.3], [1.0, 0.98])
-    assert [each.step for each in selection.kept_checkpoints(even, 2)] == [1, 2]
+    assert all(each.answers for each in selection.kept_checkpoints(even, 2))
     assert selection.answers_text(even, 1) is None

@@ -134,9 +134,11 @@ class Progress:
         self.report(Phase(name, 0, total))
         return PhaseProgress(self, name, total)
 
-    def quiet_phase(self, name: str, total: int | None = None) -> "PhaseProgress":
-        """A new wait that is reported only where it lasts."""
-        return PhaseProgress(self, name, total, is_quiet=True)
+    def quiet_phase(
+        self, name: str, total: int | None = None, *, cancels: bool = False
+    ) -> "PhaseProgress":
+        """A new wait that is reported only where it lasts; ``cancels``: it ends before that too."""
+        return PhaseProgress(self, name, total, is_quiet=True, cancels=cancels)
 
 
 SILENT = Progress()
@@ -150,17 +152,23 @@ class PhaseProgress:
     """
 
     def __init__(
-        self, progress: Progress, name: str, total: int | None, *, is_quiet: bool = False
+        self,
+        progress: Progress,
+        name: str,
+        total: int | None,
+        *,
+        is_quiet: bool = False,
+        cancels: bool = False,
     ) -> None:
         self._progress, self._name, self._total = progress, name, total
         self._start = self._reported = time.monotonic()
-        self._is_quiet = is_quiet
+        self._is_quiet, self._cancels = is_quiet, cancels or not is_quiet
         self._done = 0
         self._first: int | None = None  # what was known before took no time
 
     def check(self) -> None:
         """Raise Cancelled where that was asked for, in the middle of a part that takes long."""
-        if not self._is_quiet:
+        if self._cancels:
             self._progress.check()
 
     def at(self, done: int, total: int | None = None) -> None:
@@ -173,11 +181,11 @@ class PhaseProgress:
         is_due = now - self._reported >= SECONDS_BETWEEN_REPORTS
         if is_due or (is_last and not self._is_quiet):
             self._report(now)
-        if not is_last and not self._is_quiet:
-            self._progress.check()
+        if not is_last:
+            self.check()
 
     def _report(self, now: float) -> None:
-        self._reported, self._is_quiet = now, False
+        self._reported, self._is_quiet, self._cancels = now, False, True
         left = None
         if self._total is not None and self._first is not None:
             left = time_left(now - self._start, self._done - self._first, self._total - self._done)

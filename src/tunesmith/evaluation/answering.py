@@ -184,12 +184,12 @@ def _generated(
 
     Units depend on the prompts alone, so that the number of ranks changes no answer.
     """
-    if helpers() == 1:
+    rows = _units(prompts)
+    if helpers() == 1 or len(rows) == 1:
         yield from generate(
             engine, prompts, stop_ids=stop_ids, sampling=sampling, seed=seed, check=phase.check
         )
         return
-    rows = _units(prompts)
     # A prompt that names no draw is drawn by its row, which differs in a unit.
     drawn = [replace(p, draw=i if p.draw is None else p.draw) for i, p in enumerate(prompts)]
     units = [[drawn[row] for row in unit] for unit in rows]

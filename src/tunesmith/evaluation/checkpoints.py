@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 Unit = Literal["share", "nats"]
-Reason = Literal["only", "last", "highest", "earlier-as-good", "less-forgotten"]
+Reason = Literal["only", "last", "highest", "earlier-as-good", "less-forgotten", "answers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,13 +13,15 @@ class Checkpoint:
     """``score`` and ``forgotten`` of a checkpoint are in one unit: shares of answers that pass and
     of probe answers lost, or nats a token (the held-out loss with a minus, and the rise of the
     probes' log-perplexity). ``forgotten`` None: not measured, as the score alone is worse than
-    another's value. ``error``: the score's standard error.
+    another's value. ``error``: the score's standard error. ``answers`` is false where training
+    rows were not answered as well as at another one, which rules it out.
     """
 
     step: int
     score: float
     forgotten: float | None = 0.0
     error: float = 0.0
+    answers: bool = True
 
     @property
     def value(self) -> float:
@@ -58,7 +60,7 @@ class CheckpointChoice:
     def from_json(cls, values: Mapping[str, Any]) -> "CheckpointChoice":
         """What `to_json` made."""
         found = {
-            each["step"]: Checkpoint(**{key: each[key] for key in FIELDS})
+            each["step"]: Checkpoint(**{key: each[key] for key in FIELDS if key in each})
             for each in values["checkpoints"]
         }
         checkpoints = tuple(found.values())
@@ -79,15 +81,17 @@ def choose_checkpoint(checkpoints: Sequence[Checkpoint], *, unit: Unit) -> Check
     the difference says nothing (Breiman et al. 1984, Classification and Regression Trees, 3.4.3:
     one standard error).
 
-    *only*: there is one. *less-forgotten*: another one scores higher and forgot more.
-    *earlier-as-good*: a later one is higher by less than the error. *last*: the end of the run is
-    the best. *highest*: any other. Raises ValueError without any, or for a step given twice.
+    *only*: there is one. *answers*: one that is ruled out scores higher. *less-forgotten*: another
+    one scores higher and forgot more. *earlier-as-good*: a later one is higher by less than the
+    error. *last*: the end of the run is the best. *highest*: any other. Raises ValueError where
+    none can be chosen, or for a step given twice.
     """
     ordered = tuple(sorted(checkpoints, key=lambda each: each.step))
-    if not ordered or len({each.step for each in ordered}) < len(ordered):
+    free = [each for each in ordered if each.answers]
+    if not free or len({each.step for each in ordered}) < len(ordered):
         raise ValueError("checkpoints are chosen from at least one, each step given once")
-    top = max(ordered, key=lambda each: (each.value, -each.step))
-    best = next(each for each in ordered if each.value >= top.value - top.error)
+    top = max(free, key=lambda each: (each.value, -each.step))
+    best = next(each for each in free if each.value >= top.value - top.error)
     choice = CheckpointChoice(best, "highest", ordered, unit)
     return CheckpointChoice(best, _reason(choice, top), ordered, unit)
 
@@ -97,6 +101,8 @@ def _reason(choice: CheckpointChoice, top: Checkpoint) -> Reason:
     if len(choice.checkpoints) == 1:
         return "only"
     rival = choice.highest
+    if not rival.answers and rival.score > best.score:
+        return "answers"
     if rival.score - best.score > top.error and rival.lost > best.lost:
         return "less-forgotten"
     if best.step < top.step:

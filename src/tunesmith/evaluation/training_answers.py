@@ -13,15 +13,16 @@ from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.progress import UNSEEN, PhaseProgress
-from tunesmith.data.dataset import RunRows
-from tunesmith.data.tokenizer import encode
+from tunesmith.data.dataset import Dataset, RunRows
 from tunesmith.evaluation.answering import Respondent, answers_now
-from tunesmith.evaluation.answers import LONG_TIMES, Question, questions_of, spread
-from tunesmith.evaluation.arms import Arm, arm_of
+from tunesmith.evaluation.answers import LONG_TIMES, Question, questions_of
+from tunesmith.evaluation.arms import Arm, arm_of, kept
 from tunesmith.evaluation.checks.check import Case, Check, fit_checks, score_cases
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.duration import speed_of, to_answer
+
+MORE_TOKENS = 8  # than the longest answer of the data has: one that is longer is no answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +68,30 @@ def training_answers(
     loaded: LoadedBase, config: RunConfig, rows: RunRows, *, adapter: str | None
 ) -> TrainingAnswers | None:
     """At most `train.answer_rows` rows, evenly spread; None where none is asked for, or none has
-    an answer of its own that passes.
+    room for an answer and one of its own that passes.
     """
     wanted, checks = config.train.answered_rows, config.evaluate.checks[:1]
     chats = [row for row in rows.sample if row.supervised and not row.is_text]
-    if not wanted or not checks or not chats or rows.choosing is None:
+    if not wanted or not checks or rows.choosing is None:
         return None
-    tokenizer = loaded.tokenizer(adapter)
     (check,) = fit_checks(build_checks(checks), own=rows.own_answers, base=())
-    asked = questions_of(tuple(spread(chats, wanted)), tokenizer, limit=wanted)
+    asked = questions_of(chats, loaded.tokenizer(adapter), limit=wanted) if chats else ()
+    arm = arm_of(loaded, TUNED, asked, adapter=adapter)
     own = score_cases(check, _cases(asked, [each.reference for each in asked])).scores
-    questions = [each for each, score in zip(asked, own, strict=True) if score == 1]
-    if not questions:
+    places = [i for i, prompt in enumerate(arm.prompts) if own[i] == 1 and prompt.limit]
+    if not places:
         return None
-    longest = max(map(len, encode(tokenizer, [each.reference for each in questions])))
-    arm = arm_of(loaded, TUNED, questions, adapter=adapter)
-    limit = math.ceil(LONG_TIMES * longest) + 1
-    return TrainingAnswers(loaded, adapter, check, questions, arm, limit)
+    questions = [asked[i] for i in places]
+    longest = _longest_answer(rows.train, questions)
+    limit = max(longest + MORE_TOKENS, math.ceil(LONG_TIMES * longest))
+    return TrainingAnswers(loaded, adapter, check, questions, kept(arm, places), limit)
+
+
+def _longest_answer(rows: Dataset, questions: Sequence[Question]) -> int:
+    """Trained tokens of the rows that are asked: with what is thought before, which is said too."""
+    places = {(each.file, each.line) for each in questions}
+    lines = zip(rows.file_of.tolist(), rows.lines.tolist(), rows.supervised.tolist(), strict=True)
+    return int(max(tokens for file, line, tokens in lines if (rows.files[file], line) in places))
 
 
 def _cases(questions: Sequence[Question], texts: Sequence[str]) -> list[Case]:

@@ -17,6 +17,7 @@ from tunesmith.core.rank_tasks import ask_for, helping
 from tunesmith.core.rank_work import by_first, in_turn
 from tunesmith.core.ranks import is_first, size
 from tunesmith.data.dataset import RunRows
+from tunesmith.engine import memory
 from tunesmith.estimate.prediction import Prediction
 from tunesmith.evaluation.answering import Respondent, fingerprint_now
 from tunesmith.evaluation.evaluator import Evaluator
@@ -144,18 +145,33 @@ def _answering(prepared: PreparedRun, rows: RunRows) -> PreparedRun:
     job, config, progress = prepared.job, prepared.run.config, prepared.run.progress
     answers = in_turn(lambda: training_answers(prepared.loaded, config, rows, adapter=job.name))
     if answers is None:
+        if config.train.answered_rows:
+            progress.notice(
+                "answers",
+                "no training row is answered (train.answer_rows): nothing is held out, or no row "
+                "has a question and an answer that passes the first check",
+            )
         return prepared
     what = f"answering {pluralize(len(answers.questions), 'training row')}"
 
-    def work() -> float | None:
+    def work() -> tuple[float | None, bool]:
+        """The share, and whether it was cancelled."""
         try:
-            return answers.passed(progress.quiet_phase(what))
+            return answers.passed(progress.quiet_phase(what, cancels=True)), False
         except Cancelled:
-            return None
+            return None, True
+        except (RuntimeError, MemoryError) as error:
+            if not memory.has_run_out(error):
+                raise
+        memory.release(job.engine.device)
+        progress.notice(
+            "answers", "no memory to answer training rows: here the held-out loss alone decides"
+        )
+        return None, False
 
-    def passed() -> float:
-        found = led(work, prepared.shared)
-        if found is None:
+    def passed() -> float | None:
+        found, is_cancelled = led(work, prepared.shared)
+        if is_cancelled:
             raise Cancelled
         return found
 

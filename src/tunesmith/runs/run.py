@@ -40,7 +40,6 @@ from tunesmith.runs.selection import (
 from tunesmith.runs.sharding import open_for_ranks, require_ranks
 from tunesmith.runs.started import begin
 from tunesmith.runs.summary import RunSummary, complete_summary, write_summary
-from tunesmith.training import checkpoint
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import BestCheckpoint, ScaledDown
 from tunesmith.training.held_out import held_out_loss
@@ -216,15 +215,15 @@ def _choose(prepared: PreparedRun, state: State) -> ChosenCheckpoint | None:
     try:
         chosen = choose_kept(kept, forgotten if probing and probing.texts else None)
     except Cancelled:
-        if (last := checkpoint.newest(prepared.run.folder.checkpoints)) is not None:
-            prepared.put_back(last)
+        prepared.put_back(kept[-1].folder)
         raise
     if chosen is not None:
         prepared.put_back(chosen.folder)
         progress.report(BestCheckpoint(**chosen.choice.to_json()))
         if chosen.choice.reason != "last":
             progress.notice("best", choice_text(chosen.choice, words_in()))
-    if (why := answers_text(prepared.run.folder, state.best_step)) is not None:
+    step = chosen.choice.best.step if chosen else state.best_step
+    if (why := answers_text(prepared.run.folder, step)) is not None:
         progress.notice("answers", why)
     return chosen
 

@@ -19,7 +19,7 @@ from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, Tensors
 from tunesmith.runs.folder import RunFolder
 from tunesmith.training import checkpoint
-from tunesmith.training.held_out import AS_GOOD
+from tunesmith.training.held_out import is_as_good
 
 # Of the run as it was at a checkpoint, by all probes or by those that are texts.
 ForgettingAt = Callable[[Path, bool], Forgetting]
@@ -27,11 +27,15 @@ ForgettingAt = Callable[[Path, bool], Forgetting]
 
 @dataclass(frozen=True, slots=True)
 class KeptCheckpoint:
-    """A checkpoint on disk and its held-out loss."""
+    """A checkpoint on disk and its held-out loss.
+
+    ``answers``: whether it answers training rows as well as any, where some were answered.
+    """
 
     step: int
     folder: Path
     loss: float
+    answers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +50,43 @@ class ChosenCheckpoint:
 def kept_checkpoints(folder: RunFolder, best_step: int | None) -> list[KeptCheckpoint]:
     """Every checkpoint that is there and has a held-out loss that is a number, by step.
 
-    ``best_step`` is that of the best one, whose tensors are kept aside; one that answers training
-    rows clearly worse is no choice.
+    ``best_step`` is that of the best one, whose tensors are kept aside.
     """
-    passed = folder.passed()
-    least = max(passed.values(), default=-math.inf) - AS_GOOD
-    losses = {
-        step: loss
-        for step, loss in folder.held_out_losses().items()
-        if math.isfinite(loss) and passed.get(step, math.inf) >= least
-    }
+    losses, passed = _finite_losses(folder), folder.passed()
+    most = max(passed.values(), default=0.0)
     found = {checkpoint.step_of(path): path for path in folder.checkpoints.glob("step-*")}
     if best_step is not None:
         found.setdefault(best_step, folder.checkpoints / checkpoint.BEST)
     return [
-        KeptCheckpoint(step, found[step], losses[step]) for step in sorted(found) if step in losses
+        KeptCheckpoint(
+            step,
+            found[step],
+            losses[step],
+            not passed or step == best_step or is_as_good(passed.get(step, 0.0), most),
+        )
+        for step in sorted(found)
+        if step in losses
     ]
 
 
+def _finite_losses(folder: RunFolder) -> dict[int, float]:
+    return {s: loss for s, loss in folder.held_out_losses().items() if math.isfinite(loss)}
+
+
 def answers_text(folder: RunFolder, best_step: int | None) -> str | None:
-    """Why the best checkpoint is not the one of the lowest held-out loss, where answers to training
+    """Why the result is not the checkpoint of the lowest held-out loss, where answers to training
     rows decided.
     """
-    losses = {s: loss for s, loss in folder.held_out_losses().items() if math.isfinite(loss)}
-    passed = folder.passed()
+    losses, passed = _finite_losses(folder), folder.passed()
     lowest = min(losses, key=lambda step: (losses[step], step), default=None)
     if best_step is None or lowest is None or not {best_step, lowest} <= passed.keys():
         return None
-    if passed[lowest] >= passed[best_step] - AS_GOOD:
+    if is_as_good(passed[lowest], passed[best_step]):
         return None
     return (
-        f"step {lowest:,} has the lowest held-out loss ({losses[lowest]:.3f}), but "
+        f"step {lowest:,} has the lowest held-out loss ({losses[lowest]:.2f}), but "
         f"{passed[lowest]:.0%} of the answers to training rows pass the first check there, and "
-        f"{passed[best_step]:.0%} at step {best_step:,} ({losses[best_step]:.3f})"
+        f"{passed[best_step]:.0%} at step {best_step:,} ({losses[best_step]:.2f})"
     )
 
 
@@ -90,7 +98,7 @@ def choose_kept(
     The value is minus the held-out loss minus the rise of the probes' log-perplexity, both in nats
     a token. A probe can only lower it, so that those whose loss alone is worse than a value that
     is known are not measured. Of all but the first, texts alone are. Without ``forgotten`` the loss
-    decides.
+    decides. One whose answers to training rows are clearly worse than another's is no choice.
     """
     if len(kept) < 2:
         return None
@@ -99,11 +107,11 @@ def choose_kept(
     best = -math.inf
     for each in sorted(kept, key=lambda each: (each.loss, -each.step)):
         score, rise = -each.loss, None
-        if forgotten is not None and score >= best:
+        if forgotten is not None and each.answers and score >= best:
             found[each.step] = forgotten(each.folder, not found)
             rise = rise_of(found[each.step])
-        known.append(Checkpoint(each.step, score, rise))
-        best = max(best, known[-1].value)
+        known.append(Checkpoint(each.step, score, rise, answers=each.answers))
+        best = max(best, known[-1].value) if each.answers else best
     choice = choose_checkpoint(known, unit="nats")
     folders: Mapping[int, Path] = {each.step: each.folder for each in kept}
     measured = found.get(choice.best.step)

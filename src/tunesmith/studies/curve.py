@@ -229,6 +229,7 @@ def _variant(config: RunConfig, share: float, steps: int) -> Variant:
             "evaluate_steps": max(1, steps // HELD_OUT_LOSSES),
             "patience": MISSES,
             "average_steps": 0,
+            "answer_rows": 0,
         }
     )
     data = config.data.model_copy(update={"share": share * config.data.share})

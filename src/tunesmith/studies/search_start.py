@@ -84,6 +84,7 @@ def with_length(state: SearchState, rows: RunRows, *, parts: int) -> None:
     steps = total_steps(lengths, train, copies=rows.copies)
     every = math.ceil(steps / parts)
     changes = {"steps": steps, "epochs": None, "evaluate_steps": every, "save_steps": every}
+    changes["answer_rows"] = 0  # settings are compared by their losses
     if train.patience != state.config.train.patience:  # that of auto, counted in passes
         assert isinstance(train.epochs, float)
         changes["patience"] = patience_for(steps / train.epochs, every)

@@ -114,9 +114,13 @@ def is_better(state: State, loss: float, passed: float | None) -> bool:
     lower = state.best_loss is None or loss < state.best_loss
     if passed is None or state.best_passed is None or state.top_passed is None:
         return lower
-    if passed > state.best_passed + AS_GOOD:
-        return True
-    return lower and passed >= state.top_passed - AS_GOOD
+    clearly_more = not is_as_good(state.best_passed, passed)
+    return clearly_more or (lower and is_as_good(passed, state.top_passed))
+
+
+def is_as_good(passed: float, most: float) -> bool:
+    """Whether a share of right answers is not clearly below another one."""
+    return passed >= most - AS_GOOD
 
 
 def _may_be_best(state: State, loss: float) -> bool:

@@ -56,7 +56,8 @@ class Job:
     """One training run; ``keep_plan`` gets a plan that had to change.
 
     ``passed`` answers training rows with the adapter as it is now, and gives the share that is as
-    it should be; None where the held-out loss alone chooses. It may raise Cancelled.
+    it should be, or None where memory ran out; without it the held-out loss alone chooses. It may
+    raise Cancelled.
     """
 
     engine: Engine
@@ -69,7 +70,7 @@ class Job:
     keep_plan: Callable[[Plan], object] = ignore
     fixed_steps: tuple[StepRows, ...] = ()  # the rows of each step, where they are not drawn
     retention: Retention | None = None
-    passed: Callable[[], float] | None = None
+    passed: Callable[[], float | None] | None = None
 
     def steps(self, first: int) -> Iterator[StepRows]:
         """The rows of step ``first`` and of every later one."""

@@ -76,7 +76,7 @@ def choose_length(
             reasons.append("the result is the average of the weights over a pass")
         if may_end_early and is_by_rule and settings.answer_rows == AUTO:
             changes["answer_rows"] = ANSWERED
-            asked = pluralize(ANSWERED, "training row")
+            asked = pluralize(min(ANSWERED, round(rows)), "training row")
             reasons.append(f"a pass is the best only where {asked} are answered as well as at any")
     if not changes:
         return RunLength(settings, None)
