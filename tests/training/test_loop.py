@@ -165,7 +165,7 @@ def test_a_run_that_ended_early_does_no_further_step_when_it_goes_on(tmp_path):
 
 def test_a_held_out_loss_that_is_no_number_is_not_the_best(tmp_path, monkeypatch):
     losses = iter([math.nan, 3.0, 2.0, 2.5])
-    monkeypatch.setattr(loop, "held_out_loss", lambda *_, **__: next(losses))
+    monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: next(losses))
     events = run(tiny_job(tmp_path, evaluate_steps=1, patience=2), plan(steps=4))
     assert [e.best for e in events if isinstance(e, HeldOut)] == [False, True, True, False]
 
