@@ -9,7 +9,7 @@ import torch
 from tests.training.tiny import METHODS, adam, plan, tensors, tiny_job
 from tunesmith.core.errors import RunError
 from tunesmith.core.progress import Progress
-from tunesmith.training import checkpoint, held_out, loop
+from tunesmith.training import checkpoint, held_out
 from tunesmith.training.events import Ended, HeldOut, Saved, StepDone
 from tunesmith.training.held_out import held_out_loss
 from tunesmith.training.job import Member
