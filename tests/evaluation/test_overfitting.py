@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tests.evaluation.overfitting_runs import contradictions, falling, gap, good, interval
+from tunesmith.evaluation.checkpoints import Checkpoint, choose_checkpoint
 from tunesmith.evaluation.findings import finding_text, words_in
-from tunesmith.evaluation.overfitting import RULES, diagnose
+from tunesmith.evaluation.overfitting import RULES, assess_overfitting, diagnose
 from tunesmith.evaluation.overfitting_evidence import Curves, Labels, Rate
 from tunesmith.evaluation.overfitting_measures import RowLosses, Verbatim, diversity_of, gap_of
 
@@ -113,6 +114,21 @@ def test_what_was_learned_by_heart_after_the_checkpoint_that_stands_is_a_hint():
     assert codes(good(gap=stands, curves=RISE)) == ["past-its-best"]  # few passes
     open_still = Curves(falling(8.0, 0.3), RISE.held)
     assert codes(good(gap=stands, curves=open_still, passes=50.0)) == ["past-its-best"]
+
+
+def test_a_rise_after_the_result_advises_no_earlier_end():
+    """Whose loss rose is told, and not to end at what it ended at."""
+    risen = good(curves=RISE, gap=gap(0.2, 0.7))
+    earlier = choose_checkpoint([Checkpoint(20, -0.5), Checkpoint(40, -0.7)], unit="nats")
+    found = assess_overfitting(risen, earlier)
+    assert [each.code for each in found.findings] == ["past-its-best-kept"]
+    said = found.describe(words_in("en"))
+    assert "the result is an earlier checkpoint" in said
+    assert "train.patience" not in said
+    last = choose_checkpoint([Checkpoint(20, -0.7), Checkpoint(40, -0.5)], unit="nats")
+    for choice in (None, last):
+        codes_ = [each.code for each in assess_overfitting(risen, choice).findings]
+        assert codes_ == ["past-its-best"]
 
 
 def test_a_rise_alone_is_a_hint():

@@ -5,7 +5,7 @@ where rows were measured, the limit of an interval must lie beyond the threshold
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from tunesmith.core.phrases import Phrases
 from tunesmith.evaluation.capacity import FULL
@@ -277,8 +277,14 @@ class Overfitting(Described):
 
 
 def assess_overfitting(evidence: Evidence, choice: CheckpointChoice | None = None) -> Overfitting:
-    """The diagnosis, with the choice of a checkpoint."""
-    return Overfitting(evidence, diagnose(evidence), choice)
+    """The diagnosis, with the choice of a checkpoint: what rose after it is not in the result."""
+    findings = diagnose(evidence)
+    if choice is not None and choice.best.step < choice.last.step:
+        past = "past-its-best"
+        findings = tuple(
+            replace(each, code=f"{past}-kept") if each.code == past else each for each in findings
+        )
+    return Overfitting(evidence, findings, choice)
 
 
 def choice_text(choice: CheckpointChoice, words: Phrases) -> str:
