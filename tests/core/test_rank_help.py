@@ -145,6 +145,14 @@ def test_a_cancel_of_rank_0_is_no_end_of_the_others():
     assert [value for value, _, _ in on_two(work)] == ["stopped", "stopped"]
 
 
+def test_works_that_follow_at_once_are_not_taken_for_one_another():
+    def work():
+        state = SharedState(())
+        return [led(lambda number=number: number, state) for number in range(20)]
+
+    assert on_ranks(2, work) == [list(range(20))] * 2
+
+
 def test_the_others_wait_however_long_it_takes():
     def work(tool):
         time.sleep(3)

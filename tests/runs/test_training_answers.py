@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -109,9 +110,9 @@ def test_a_run_answers_them_and_its_folder_says_so(tmp_path):
     train_run(run, progress=Progress(on_event=heard.append))
     found = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]
     assert found["answer_rows"] == 24
-    shares = [line["passed"] for line in held(tmp_path / "run")]
-    assert shares[0] is not None
-    assert all(0 <= each <= 1 for each in shares if each is not None)
+    losses = [line["loss"] for line in held(tmp_path / "run")]
+    rises = any(later > earlier for earlier, later in pairwise(losses))
+    assert bool(RunFolder(tmp_path / "run").passed()) == rises
     reasons = [e.message for e in heard if getattr(e, "code", None) == "length"]
     assert "19 training rows are answered as well as at any" in reasons[0]
 
@@ -136,7 +137,7 @@ STEPS = {"steps": 12, "evaluate_steps": 3, "save_steps": 3, "answer_rows": 8}
 
 
 LOSSES = [1.5, 1.4, 1.6, 1.7]  # of each held-out loss, in order
-SHARES = [0.5, 0.5, 0.9, 0.6]  # so that the third is the best, and the last clearly worse
+SHARES = [0.5, 0.9, 0.6]  # of the second, as the best before, the third and the fourth
 
 
 @pytest.fixture
@@ -144,17 +145,15 @@ def decided(monkeypatch):
     """Held-out losses and answers by which the third checkpoint is the best, whatever is trained;
     gives what was asked so far.
     """
-    seen = []
-    real = held_out.held_out_loss
+    losses, shares = [], []
 
-    def loss(job, rows, **settings):
-        real(job, rows, **settings)
-        seen.append(None)
-        return LOSSES[len(seen) - 1]
+    def told(seen, values):
+        seen.append(values[len(seen)])
+        return seen[-1]
 
-    monkeypatch.setattr(held_out, "held_out_loss", loss)
-    monkeypatch.setattr(TrainingAnswers, "passed", lambda *_: SHARES[len(seen) - 1])
-    return seen
+    monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: told(losses, LOSSES))
+    monkeypatch.setattr(TrainingAnswers, "passed", lambda *_: told(shares, SHARES))
+    return losses, shares
 
 
 def trained(folder):
@@ -166,7 +165,7 @@ def test_the_result_is_the_best_checkpoint_and_the_run_says_why(tmp_path, decide
     heard = []
     found = train_run(ending(tmp_path, train=STEPS), progress=Progress(heard.append))
     assert found.eval_loss == 1.6
-    assert len(decided) == len(LOSSES)
+    assert decided == (LOSSES, SHARES)
     best = trained(tmp_path / "run" / "checkpoints" / "best")
     saved = trained(tmp_path / "run" / "adapter")
     assert sorted(map(float, map(torch.sum, saved.values()))) == sorted(
@@ -184,7 +183,8 @@ def test_the_result_is_the_best_checkpoint_and_the_run_says_why(tmp_path, decide
 def test_a_resumed_run_has_the_same_answers_and_the_same_best(tmp_path, decided, stop):
     whole, broken = (ending(tmp_path, train=STEPS, out=out) for out in ("a", "b"))
     train_run(whole)
-    decided.clear()
+    for seen in decided:
+        seen.clear()
     steps = []
 
     def heard(event):
@@ -193,7 +193,7 @@ def test_a_resumed_run_has_the_same_answers_and_the_same_best(tmp_path, decided,
     train_run(broken, progress=Progress(heard, cancelled=lambda: len(steps) >= stop))
     resume_run(tmp_path / "b")
     assert held(tmp_path / "a") == held(tmp_path / "b")
-    assert [line["passed"] for line in held(tmp_path / "a")] == SHARES
+    assert [line["passed"] for line in held(tmp_path / "a")] == [None, None, *SHARES[1:]]
     expected = trained(tmp_path / "a" / "adapter")
     for name, tensor in trained(tmp_path / "b" / "adapter").items():
         assert torch.equal(tensor, expected[name]), name
@@ -226,23 +226,27 @@ def test_an_answer_has_room_for_what_is_thought_before_it(tmp_path):
     assert more.limit >= asked.limit + 32
 
 
-def test_without_memory_for_answers_the_loss_alone_decides(tmp_path, monkeypatch):
+def test_without_memory_for_answers_the_loss_alone_decides(tmp_path, decided, monkeypatch):
     def none(*_):
         raise MemoryError
 
     monkeypatch.setattr(TrainingAnswers, "passed", none)
+    assert decided == ([], [])
     heard = []
     train_run(ending(tmp_path, train=STEPS), progress=Progress(heard.append))
     assert [line["passed"] for line in held(tmp_path / "run")] == [None] * 4
     assert any("no memory to answer" in getattr(each, "message", "") for each in heard)
+    assert RunFolder(tmp_path / "run").held_out_losses()[6] == 1.4
 
 
 @pytest.mark.parametrize("shard", [False, True])
 @pytest.mark.parametrize("kind", ["lora", "full"])
-def test_ranks_have_the_answers_of_one(tmp_path, kind, shard):
+def test_ranks_have_the_answers_of_one(tmp_path, monkeypatch, kind, shard):
     def run(out, **more):
+        seen = iter(LOSSES)
+        monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: next(seen))
         train = {**STEPS, **more}
-        return train_run(ending(tmp_path, train=train, out=out, method={"kind": kind}))
+        return train_run(ending(tmp_path, train=train, out=out, method={"kind": kind})).reason
 
     ending(tmp_path)  # writes base and rows
     all_of(1, lambda: run("one"))

@@ -3,13 +3,15 @@
 import math
 from dataclasses import replace
 
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.test_loop import resumed, run
-from tests.training.tiny import plan, tiny_job
+from tests.training.tiny import METHODS, plan, tensors, tiny_job
 from tunesmith.core.progress import Cancelled
-from tunesmith.training import held_out
+from tunesmith.training import checkpoint, held_out
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, HeldOut
 from tunesmith.training.held_out import AS_GOOD, PASSED, held_out_loss, is_better
@@ -55,68 +57,96 @@ def test_a_loss_that_is_no_number_is_never_the_best():
     assert not is_better(replace(state, best_loss=1.0, best_passed=0.0), math.inf, 1.0)
 
 
-def test_rows_are_answered_until_they_pass_and_where_the_loss_is_lower(tmp_path, monkeypatch):
-    losses = [1.5, 1.4, 1.6, 1.7, 1.8, 1.3, 1.9]
-    shares = [0.5, 0.5, 0.8, PASSED + 0.01, None, 0.9, None]
-    job, seen, asked = tiny_job(tmp_path, evaluate_steps=1, patience=3, save_steps=100), [], []
-
-    def loss(_job, _rows, **_settings):
-        seen.append(losses[len(seen)])
-        return seen[-1]
-
-    def passed():
-        asked.append(shares[len(seen) - 1])
-        return asked[-1]
-
-    monkeypatch.setattr(held_out, "held_out_loss", loss)
-    events = run(replace(job, passed=passed), plan(steps=7))
-    held = [(e.step, e.best, e.passed) for e in events if isinstance(e, HeldOut)]
-    assert held == [
-        (1, True, 0.5),
-        (2, True, 0.5),
+def test_rows_are_answered_from_the_first_higher_loss_until_they_pass(tmp_path, monkeypatch):
+    """The best checkpoint's first, and those that could be better."""
+    losses = iter([1.5, 1.4, 1.6, 1.7, 1.8, 1.3, 1.9])
+    shares = [0.5, 0.8, PASSED + 0.01, 0.85]
+    job, asked = tiny_job(tmp_path, evaluate_steps=1, patience=3, save_steps=100), iter(shares)
+    monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: next(losses))
+    events = run(replace(job, passed=lambda: next(asked)), plan(steps=7))
+    held = [e for e in events if isinstance(e, HeldOut)]
+    assert [(e.step, e.best, e.passed) for e in held] == [
+        (1, True, None),
+        (2, True, None),
         (3, True, 0.8),
         (4, True, PASSED + 0.01),
         (5, False, None),
-        (6, False, 0.9),
+        (6, False, 0.85),
         (7, False, None),
     ]
-    assert asked == [share for share in shares if share is not None]
+    assert [(e.best_step, e.best_passed) for e in held if e.best_passed is not None] == [(2, 0.5)]
+    assert next(asked, None) is None
     assert events[-1] == Ended(7, "early")
 
 
-def test_a_stop_while_rows_are_answered_leaves_the_held_out_loss_due(tmp_path):
-    shares = {1: 0.5, 2: 0.9, 3: 0.4}
+def test_a_stop_while_rows_are_answered_leaves_the_held_out_loss_due(tmp_path, monkeypatch):
+    """And the weights as they were, though the best checkpoint's were answered before."""
 
-    def job(folder, *, stops):
-        made = tiny_job(folder, evaluate_steps=3, save_steps=100)
-        count = []
+    def job(folder, losses, shares):
+        made, told, said = tiny_job(folder, evaluate_steps=3), iter(losses), iter(shares)
 
         def passed():
-            count.append(None)
-            if stops and len(count) == 2:
+            share = next(said)
+            if share is None:
                 raise Cancelled
-            return shares[len(count)]
+            return share
 
+        monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: next(told))
         return replace(made, passed=passed)
 
-    whole = [e for e in run(job(tmp_path / "a", stops=False), plan()) if isinstance(e, HeldOut)]
-    first = run(job(tmp_path / "b", stops=True), plan())
-    assert first[-1] == Ended(6, "stopped")
-    second = job(tmp_path / "b", stops=False)
-    shares = {1: 0.9, 2: 0.4}
-    state, optimizer = resumed(second)
-    assert (state.best_passed, state.top_passed, state.hold_due) == (0.5, 0.5, True)
-    rest = run(second, plan(), state=state, optimizer=optimizer)
-    assert [e for e in rest if isinstance(e, HeldOut)] == whole[1:]
+    unbroken = job(tmp_path / "a", [1.0, 2.0, 3.0], [0.5, 0.9, 0.6])
+    whole = [e for e in run(unbroken, plan()) if isinstance(e, HeldOut)]
+    for stopped_at in (0, 1):  # in the best one's answers, in its own
+        folder = tmp_path / f"b{stopped_at}"
+        first = job(folder, [1.0, 2.0], [*[0.5] * stopped_at, None])
+        assert run(first, plan())[-1] == Ended(6, "stopped")
+        second = job(folder, [2.0, 3.0], [0.5, 0.9, 0.6])
+        state, optimizer = resumed(second)
+        assert (state.best_passed, state.top_passed, state.hold_due) == (None, None, True)
+        rest = run(second, plan(), state=state, optimizer=optimizer)
+        assert [e for e in rest if isinstance(e, HeldOut)] == whole[1:]
+        for name, expected in tensors(unbroken).items():
+            assert torch.equal(tensors(second)[name], expected), name
 
 
-def test_rows_are_answered_by_the_weights_whose_loss_is_told(tmp_path):
-    """By the average of them, where one is kept."""
-    job, asked = tiny_job(tmp_path, average_steps=3, evaluate_steps=4), []
+@pytest.mark.parametrize("average_steps", [0, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_best_checkpoint_answers_and_training_does_not_notice(
+    tmp_path, monkeypatch, method, average_steps
+):
+    losses, seen = [1.0, 2.0, 3.0], []
+    settings = {"evaluate_steps": 3, "average_steps": average_steps}
+    told = iter([*losses, *losses])
+    monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: next(told))
+    plain, job = (tiny_job(tmp_path / name, method, **settings) for name in "ab")
 
     def passed():
-        asked.append(held_out_loss(job, job.held, tokens=25))
+        seen.append(tensors(job))
         return 0.5
 
-    events = run(replace(job, passed=passed), plan())
-    assert asked == [e.loss for e in events if isinstance(e, HeldOut)]
+    run(plain, plan())
+    run(replace(job, passed=passed), plan())
+    for name, expected in tensors(plain).items():
+        assert torch.equal(tensors(job)[name], expected), name
+    best = checkpoint.tensors_of(tmp_path / "b" / "checkpoints" / "best")
+    for name, expected in best.items():
+        assert torch.equal(seen[0][name], expected), name
+    assert len(seen) == 3  # the best one's, and those of both higher losses
+
+
+def test_rows_are_answered_by_the_weights_whose_loss_is_told(tmp_path, monkeypatch):
+    """By the average of them, where one is kept."""
+    job, asked = tiny_job(tmp_path, average_steps=3, evaluate_steps=3), []
+    real, told = held_out_loss, []
+
+    def loss(job, rows, **settings):
+        told.append(real(job, rows, **settings))
+        return len(told)
+
+    def passed():
+        asked.append(real(job, job.held, tokens=25))
+        return 0.5
+
+    monkeypatch.setattr(held_out, "held_out_loss", loss)
+    run(replace(job, passed=passed), plan())
+    assert asked == told  # the first by what was kept of it

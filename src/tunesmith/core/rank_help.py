@@ -150,6 +150,7 @@ def led(work: Callable[[], T], state: SharedState) -> T:
         return work()
     if needs_help():
         return by_first(work, patient=True)
+    group.meetings += 1  # its name is its own, also where nothing lies between it and the next one
     lead = _Lead(group, ranks.place(), f"led/{group.meetings}", state, state.version)
     end = f"{lead.name}/end"
     if not ranks.is_first():

@@ -178,9 +178,10 @@ class RunFolder:
     def passed(self) -> dict[int, float]:
         """The share of training rows that were answered well at held-out losses, by step."""
         return {
-            int(str(line["step"])): float(str(line["passed"]))
+            int(str(line[step])): float(str(line[passed]))
             for line in read_lines(self.events)
-            if line["event"] == HeldOut.name and line.get("passed") is not None
+            for step, passed in (("best_step", "best_passed"), ("step", "passed"))
+            if line["event"] == HeldOut.name and line.get(passed) is not None
         }
 
     def peak_bytes(self) -> int:

@@ -194,6 +194,15 @@ def put_back_(checkpoint: Path, adapter: Adapter) -> None:
         _load_(checkpoint, {AVERAGE: adapter.trained})
 
 
+def put_back_on_all_(checkpoint: Path, adapter: Adapter) -> None:
+    """``put_back_`` where all ranks train: rank 0 reads, or each the part that it holds."""
+    if adapter.is_sharded:
+        put_back_(checkpoint, adapter)
+    else:
+        by_first(lambda: put_back_(checkpoint, adapter))
+        copy_from_first_([tensor.detach() for tensor in adapter.parameters.values()])
+
+
 @torch.no_grad()
 def _load_(checkpoint: Path, parts: Parts) -> None:
     if (checkpoint / SHARDS).is_dir():

@@ -46,7 +46,8 @@ class StepDone(Event):
 class HeldOut(Event):
     """A held-out loss after a step, and whether this is the best checkpoint so far.
 
-    ``passed``: the share of training rows that were answered as the first check asks.
+    ``passed``: the share of training rows that were answered as the first check asks, and
+    ``best_passed`` that of the best one so far, at ``best_step``, where it was not asked before.
     """
 
     name = "heldout"
@@ -54,6 +55,8 @@ class HeldOut(Event):
     loss: float
     best: bool
     passed: float | None = None
+    best_step: int | None = None
+    best_passed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from tunesmith.core.progress import SILENT, Cancelled, Event, Progress
 from tunesmith.core.rank_help import together
 from tunesmith.engine import memory
 from tunesmith.engine.head import row_losses
+from tunesmith.engine.shard import own_part
 from tunesmith.training import average, checkpoint
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import HeldOut
@@ -87,18 +88,50 @@ def _held(
     """What ``hold`` does, of the weights as they are now."""
     try:
         loss = held_out_loss(job, held, tokens=plan.tokens_per_micro_batch, progress=progress)
-        passed = job.passed() if job.passed is not None and _may_be_best(state, loss) else None
+        before = _best_answered(job, state, loss)
+        passed = job.passed() if job.passed is not None and _can_decide(before, loss) else None
     except Cancelled:
         return replace(state, hold_due=True), []
-    best = is_better(state, loss, passed)
-    top = max((p for p in (state.top_passed, passed) if p is not None), default=None)
-    state = replace(state, hold_due=False, top_passed=top)
+    best = is_better(before, loss, passed)
+    top = max((p for p in (before.top_passed, passed) if p is not None), default=None)
     event = HeldOut(state.step, loss, best=best, passed=passed)
+    if before is not state:
+        event = replace(event, best_step=before.best_step, best_passed=before.best_passed)
+    state = replace(before, hold_due=False, top_passed=top)
     if not best:
         return replace(state, misses=state.misses + 1), [event]
     state = replace(state, best_loss=loss, best_step=state.step, best_passed=passed, misses=0)
     checkpoint.save_best(job.folder / "checkpoints", state, job.adapter.parameters)
     return state, [event]
+
+
+def _best_answered(job: Job, state: State, loss: float) -> State:
+    """The state with the best checkpoint's answers, at the first loss that is higher: while losses
+    fall, none are needed.
+    """
+    if job.passed is None or state.best_loss is None or state.best_passed is not None:
+        return state
+    if not state.best_loss <= loss < math.inf or (passed := _passed_at_best(job)) is None:
+        return state
+    return replace(state, best_passed=passed, top_passed=passed)
+
+
+def _passed_at_best(job: Job) -> float | None:
+    """What the best checkpoint answers; the adapter is as it was after that."""
+    assert job.passed is not None
+    folder, parameters = job.folder / "checkpoints" / checkpoint.BEST, job.adapter.parameters
+    now = [
+        (own_part(p.detach()), own_part(p.detach()).to("cpu", copy=True))
+        for p in parameters.values()
+    ]
+    try:
+        checkpoint.put_back_on_all_(folder, job.adapter)
+        job.adapter.refresh()
+        return job.passed()
+    finally:
+        for tensor, kept in now:
+            tensor.copy_(kept)
+        job.adapter.refresh()
 
 
 def is_better(state: State, loss: float, passed: float | None) -> bool:
@@ -123,9 +156,8 @@ def is_as_good(passed: float, most: float) -> bool:
     return passed >= most - AS_GOOD
 
 
-def _may_be_best(state: State, loss: float) -> bool:
-    """Whether answers can decide: not where the loss is higher, and the best one's are right."""
-    if not math.isfinite(loss):
+def _can_decide(state: State, loss: float) -> bool:
+    """Whether answers can: where the best one's are known, and not right or of a higher loss."""
+    if state.best_passed is None or state.best_loss is None or not math.isfinite(loss):
         return False
-    lower = state.best_loss is None or loss < state.best_loss
-    return lower or (state.best_passed is not None and state.best_passed < PASSED)
+    return loss < state.best_loss or state.best_passed < PASSED
