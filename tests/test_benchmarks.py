@@ -44,6 +44,7 @@ OWN_STEPS = {
     "erosion.py": "as few steps as take an ability away",
     "busy.py": "speed of steps of one size",
     "methods/step_sizes.py": "they are what is measured",
+    "methods/training_answers.py": "a checkpoint after each pass",
     "methods/retention.py": "half the rate is one of the ways that are measured",
     "sides/one_step.py": "speed of steps of one size",
     "sides/together_side.py": "speed of steps of one size",

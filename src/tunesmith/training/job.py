@@ -38,6 +38,8 @@ from tunesmith.training.steps import (
 # Seconds of a token of a held-out loss, as a share of one of a step (docs/log.md, "How long an
 # evaluation takes").
 HELD_OUT_SHARE = 0.43
+# Times that training rows are answered, at most in most runs: from the first higher loss on.
+ANSWERED_TIMES = 3
 # A common beginning shorter than this is not worth a document of its own.
 SHARE_TOKENS = 8
 
@@ -250,7 +252,7 @@ def planned(member: Member) -> Planned:
         tokens_per_micro_batch=plan.tokens_per_micro_batch,
         trainable_parameters=job.adapter.size,
         peak_bytes=plan.peak_bytes,
-        seconds=seconds + times * member.answering_seconds,
+        seconds=seconds + min(times, ANSWERED_TIMES) * member.answering_seconds,
         evaluation_seconds=low,
         evaluation_seconds_most=high,
         is_retained=job.retention is not None,
