@@ -1,6 +1,6 @@
 """Are training rows answered as the first check asks, by an adapter that is in training?
 
-It may have memorized them, so that only a rule about the answer alone tells what other rows will
+It may have memorized them, so that only a rule about the answer alone shows what other rows will
 get. The held-out rows, by which the verdict is given, choose nothing here.
 """
 
