@@ -16,6 +16,7 @@ from collections import defaultdict
 from itertools import product
 from pathlib import Path
 
+from benchmarks.methods import best_of_grid
 from benchmarks.methods.measure import (
     Grid,
     arguments,
@@ -66,7 +67,7 @@ def main() -> None:
 
 
 def report() -> str:
-    """Each task and number of rows: settings down, with seeds, score, held-out loss, tokens."""
+    """Each method, number of rows and task with its settings; then the defaults and the best."""
     groups: dict[tuple[str, int, str], dict[str, list[dict[str, object]]]] = defaultdict(
         lambda: defaultdict(list)
     )
@@ -83,7 +84,7 @@ def report() -> str:
             short = point.replace("train.", "") or "default"
             cells.append(f"{short}: {score:.0f} ({loss:.2f}; {lines[0]['steps']}; {len(lines)})")
         out.append(f"| {name} | {rows} | {task} | {', '.join(cells)} |")
-    return "\n".join(out)
+    return "\n".join([*out, "", best_of_grid.table(read_results(RESULTS))])
 
 
 if __name__ == "__main__":
