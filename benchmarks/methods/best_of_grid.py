@@ -46,7 +46,7 @@ def against(lines: Sequence[Mapping[str, Any]]) -> list[Against]:
         lambda: defaultdict(dict)
     )
     for line in lines:
-        of_grid = line["point"].keys() >= GRID and line["point"].keys() <= GRID
+        of_grid = line["point"].keys() == GRID
         if line["error"] is None and (of_grid or not line["point"]):
             group = groups[line["name"], line["rows"], line["task"]]
             group[words(line["point"])][line["seed"]] = line
