@@ -99,7 +99,7 @@ def test_three_commands_lead_from_openais_file_to_a_verdict(base, tools, tmp_pat
         for words in commands():
             own = [word.replace("https://api.openai.com/v1", server.url) for word in words[1:]]
             if tools:
-                own = [word.replace("kind: exact", "kind: tool_call") for word in own]
+                own = ["tool_call" if word == "exact" else word for word in own]
             more = ["--model", base] if own[0] != "evaluate" else []
             more += FEW if own[0] == "train" else ()
             ended = subprocess.run(
