@@ -152,6 +152,26 @@ def test_rows_are_split_and_a_config_is_drafted():
     assert ts.check([{"prompt": "x"}], model="base", progress=False).is_good is False
 
 
+@pytest.mark.parametrize(
+    ("more", "commands"),
+    [
+        ([], ["tunesmith train made-0.yaml"]),
+        ([{"prompt": "x", "completion": ""}], ["tunesmith train made-1.yaml --data.drop empty"]),
+        (
+            [{"prompt": "x", "completion": ""}, {"prompt": "x"}],
+            ["tunesmith data check own.jsonl", "tunesmith train made-2.yaml"],
+        ),
+    ],
+)
+def test_what_a_draft_names_next_works(more, commands):
+    """Rows that are empty can be dropped; other faults have to be seen first."""
+    rows = [*({"prompt": f"ask {i}", "completion": "7"} for i in range(20)), *more]
+    Path("own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    drafted = ts.init("own.jsonl", f"made-{len(more)}.yaml")
+    assert drafted.next_commands == commands
+    assert all(f"  {command}\n" in f"{drafted}\n" for command in commands)
+
+
 def test_more_data_or_not(place):
     found = ts.curve(
         "rows.jsonl",

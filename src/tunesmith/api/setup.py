@@ -13,6 +13,7 @@ from tunesmith.api.show import Document, Outcome, line, print_facts, show_next
 from tunesmith.api.sources import Data, one_file
 from tunesmith.api.train import STOPPING, finished
 from tunesmith.api.work import OnEvent, torch_came_first_text, working
+from tunesmith.config.settings import EMPTY
 from tunesmith.core.errors import RunError
 from tunesmith.core.language import localized
 from tunesmith.core.numbers import bytes_text, percent, pluralize
@@ -202,6 +203,15 @@ class Drafted(Outcome):
             *known,
         )
 
+    @property
+    def next_commands(self) -> list[str]:
+        """A run, without rows that are empty; where it would refuse others, their list first."""
+        train = f"tunesmith train {shlex.quote(str(self.out))}"
+        codes = {fault.code for fault in self.found.faults}
+        if codes == {EMPTY}:
+            return [f"{train} --data.drop {EMPTY}"]
+        return [f"tunesmith data check {shlex.join(self.words)}", train] if codes else [train]
+
     def to_json(self) -> dict[str, object]:
         """What `init --json` prints."""
         draft = self.found
@@ -231,7 +241,7 @@ class Drafted(Outcome):
             )
         if draft.system is not None:
             line(console, f"system prompt, proposed in the file as a comment: {draft.system}")
-        show_next(console, [f"tunesmith train {shlex.quote(str(out))}"])
+        show_next(console, self.next_commands)
 
 
 def init(
