@@ -14,7 +14,13 @@ from tunesmith.core.progress import Cancelled
 from tunesmith.training import checkpoint, held_out
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, HeldOut
-from tunesmith.training.held_out import AS_GOOD, PASSED, held_out_loss, is_better
+from tunesmith.training.held_out import (
+    AS_GOOD,
+    CLEARLY_LOWER,
+    PASSED,
+    held_out_loss,
+    is_better,
+)
 
 SHARES = st.integers(0, 48).map(lambda n: n / 48)
 LOSSES = st.integers(1, 40).map(lambda n: n / 10)
@@ -77,6 +83,23 @@ def test_rows_are_answered_from_the_first_higher_loss_until_they_pass(tmp_path, 
     assert [(e.best_step, e.best_passed) for e in held if e.best_passed is not None] == [(2, 0.5)]
     assert next(asked, None) is None
     assert events[-1] == Ended(7, "early")
+
+
+@pytest.mark.parametrize(
+    ("gain", "last"),
+    [(CLEARLY_LOWER / 4, 4), (CLEARLY_LOWER / 2.5, 12), (1.1 * CLEARLY_LOWER, 12)],
+)
+def test_gains_too_small_to_notice_end_a_run_and_the_lowest_loss_is_its_result(
+    gain, last, tmp_path, monkeypatch
+):
+    """Small gains count together, as far as patience reaches."""
+    losses = iter([1 - gain * number for number in range(12)])
+    job = tiny_job(tmp_path, evaluate_steps=1, patience=3, save_steps=100)
+    monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: next(losses))
+    events = run(job, plan(steps=12))
+    held = [e for e in events if isinstance(e, HeldOut)]
+    assert [e.step for e in held if e.best] == list(range(1, last + 1))
+    assert events[-1] == Ended(last, "early" if last < 12 else "done")
 
 
 def test_a_stop_while_rows_are_answered_leaves_the_held_out_loss_due(tmp_path, monkeypatch):

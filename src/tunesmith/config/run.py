@@ -238,7 +238,9 @@ class TrainSettings(Settings):
         None, ge=1, description="steps between held-out losses; null: as save_steps"
     )
     patience: int | None = Field(
-        None, ge=1, description="stop after so many held-out losses without a better one"
+        None,
+        ge=1,
+        description="stop after so many held-out losses without one that is better by 0.001",
     )
     average_steps: NonNegativeInt | Literal["auto"] = Field(
         AUTO,

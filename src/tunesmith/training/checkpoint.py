@@ -42,7 +42,8 @@ class State:
     best_step: int | None = None
     best_passed: float | None = None  # of the training rows that were answered then, if any
     top_passed: float | None = None  # the most of them at any held-out loss
-    misses: int = 0  # held-out losses since the best one
+    misses: int = 0  # held-out losses since the last clearly better one, and that one's loss
+    reset_loss: float | None = None
     step_seconds: float = 0.0  # spent in steps after the first two, and their tokens
     step_tokens: int = 0
     hold_due: bool = False  # a stop came before the held-out loss of this step

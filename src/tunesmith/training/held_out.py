@@ -20,6 +20,7 @@ from tunesmith.training.steps import Plan, StepRows, micro_batches
 
 # Of the training rows that are answered: what is as good, and what is good enough.
 AS_GOOD, PASSED = 0.05, 0.95
+CLEARLY_LOWER = 0.001  # nats a token: smaller gains are no reason for more passes
 
 
 def held_out_loss(job: Job, rows: Rows, *, tokens: int, progress: Progress = SILENT) -> float:
@@ -97,10 +98,12 @@ def _held(
     event = HeldOut(state.step, loss, best=best, passed=passed)
     if before is not state:
         event = replace(event, best_step=before.best_step, best_passed=before.best_passed)
-    state = replace(before, hold_due=False, top_passed=top)
+    state = replace(before, hold_due=False, top_passed=top, misses=before.misses + 1)
     if not best:
-        return replace(state, misses=state.misses + 1), [event]
-    state = replace(state, best_loss=loss, best_step=state.step, best_passed=passed, misses=0)
+        return state, [event]
+    if is_clearly_better(before, loss, passed):
+        state = replace(state, misses=0, reset_loss=loss)
+    state = replace(state, best_loss=loss, best_step=state.step, best_passed=passed)
     checkpoint.save_best(job.folder / "checkpoints", state, job.adapter.parameters)
     return state, [event]
 
@@ -147,8 +150,25 @@ def is_better(state: State, loss: float, passed: float | None) -> bool:
     lower = state.best_loss is None or loss < state.best_loss
     if passed is None or state.best_passed is None or state.top_passed is None:
         return lower
-    clearly_more = not is_as_good(state.best_passed, passed)
-    return clearly_more or (lower and is_as_good(passed, state.top_passed))
+    return _has_clearly_more(state, passed) or (lower and is_as_good(passed, state.top_passed))
+
+
+def is_clearly_better(state: State, loss: float, passed: float | None) -> bool:
+    """Whether a better checkpoint is a reason to train further, in the count of `train.patience`.
+
+    A loss that has fallen by less than `CLEARLY_LOWER` since the last such one is not.
+    """
+    last = state.best_loss if state.reset_loss is None else state.reset_loss
+    if last is None or loss <= last - CLEARLY_LOWER:
+        return True
+    return _has_clearly_more(state, passed)
+
+
+def _has_clearly_more(state: State, passed: float | None) -> bool:
+    """Whether clearly more training rows are answered as they should be than at the best so far."""
+    if passed is None or state.best_passed is None:
+        return False
+    return not is_as_good(state.best_passed, passed)
 
 
 def is_as_good(passed: float, most: float) -> bool:
