@@ -172,8 +172,11 @@ def _has_clearly_more(state: State, passed: float | None) -> bool:
 
 
 def is_as_good(passed: float, most: float) -> bool:
-    """Whether a share of right answers is not clearly below another one."""
-    return passed >= most - AS_GOOD
+    """Whether a share of right answers is not clearly below another one.
+
+    One that is good enough is as good as any, and better than one that is not.
+    """
+    return passed >= (PASSED if most >= PASSED else most - AS_GOOD)
 
 
 def _can_decide(state: State, loss: float) -> bool:
