@@ -6,8 +6,6 @@ from benchmarks.methods.measure import read_results
 from benchmarks.methods.step_sizes import RESULTS
 
 ROWS = 200
-# Groups in which `auto` is below its grid's best, as docs/methods.md says with the reason.
-BELOW = {("lora", 120, "tone")}
 
 
 def line(right, *, point=(), seed=0, tokens=1000, **changes):
@@ -70,4 +68,4 @@ def test_runs_with_other_settings_and_failed_ones_are_left_out(extra):
 def test_what_was_measured_is_as_good_as_the_best_of_the_grid():
     found = against(read_results(RESULTS))
     assert len(found) >= 9
-    assert {each.group for each in found if "below" in each.faults} == BELOW
+    assert [each.group for each in found if "below" in each.faults] == []
