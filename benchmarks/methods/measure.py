@@ -21,8 +21,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rouge_score.rouge_scorer import RougeScorer
-
 import tunesmith as ts
 from benchmarks.methods.tasks import FOUR, TASKS, Task, write
 from tunesmith.config.evaluate import EvaluateSettings
@@ -194,6 +192,8 @@ def scores_of(task: Task, run: Path) -> dict[str, list[float]]:
 
 
 def _rouge_l(text: str, reference: str) -> float:
+    from rouge_score.rouge_scorer import RougeScorer
+
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     return float(scorer.score(reference, text)["rougeL"].fmeasure)
 
