@@ -141,9 +141,9 @@ def is_better(state: State, loss: float, passed: float | None) -> bool:
     """Whether this held-out loss, in nats a token, is of a better checkpoint than the best so far.
 
     It is where the loss is lower. Where a share of training rows that are answered as they should
-    be is known, more than `AS_GOOD` above the best one's comes first, and a share that is as far
-    below the highest is never better: few passes can leave a base that falls into loops, which
-    raises no loss.
+    be is known, clearly more of them than the best one's (`is_as_good`) come first, and a share
+    that is clearly below the highest is never better: few passes can leave a base that falls into
+    loops, which raises no loss.
     """
     if not math.isfinite(loss):
         return False
