@@ -9,6 +9,8 @@ import sys
 import pytest
 
 TAKEN, ROWS = "taken", "rows.jsonl"
+CHECKED = ("train", "--data", ROWS, "--evaluate.checks", "exact")
+PROBES, TEXTS = ("--evaluate.forgetting.probes",), ("--train.retention.texts",)
 CASES = {
     ("chat", "nope"): "nope is not a run, adapter or base: there is no such folder, nor runs/nope.",
     ("chat", "runs/nope"): "runs/nope is not a run, adapter or base: there is no such folder.",
@@ -32,6 +34,17 @@ CASES = {
     ("search", "--resume", "nope"): "nope holds no search",
     ("data", "curve", "--data", "nope.jsonl"): "nope.jsonl: does not exist",
     ("data", "curve", "--resume", "nope"): "nope holds no comparison",
+    ("data", "check", "nope.jsonl"): "nope.jsonl: does not exist",
+    ("data", "show", "nope.jsonl"): "nope.jsonl: does not exist",
+    ("data", "check", ROWS, "--model", "nope"): "'nope' is not a folder, .gguf file or known",
+    ("init", "nope.csv"): "nope.csv: does not exist",
+    ("init", ROWS, "--out", TAKEN): "taken: exists already",
+    ("serve", "--model", "nope"): "nope is not a run, adapter or base",
+    ("serve", "--adapter", "nope"): "nope is not an adapter",
+    (*CHECKED, *PROBES, "nope.jsonl"): "evaluate.forgetting.probes: nope.jsonl: d",
+    (*CHECKED, *PROBES, "nope"): "there is no probe `nope`",
+    (*CHECKED, "--evaluate.knowledge", "nope.jsonl"): "nope.jsonl: does not exist",
+    ("train", "--data", ROWS, *TEXTS, "nope.txt"): "train.retention.texts: nope.txt: does not",
     ("adapters", "show", "nope"): "nope is not an adapter",
     ("adapters", "verify", "nope"): "nope is not an adapter",
     ("adapters", "export", "nope", "--to", "gguf", "--out", "o"): "nope is not an adapter",

@@ -5,8 +5,8 @@ import pytest
 from tests.data.families import FAMILIES
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
-from tunesmith.data.thinking import ThinkingText, closing_of, split_answer
-from tunesmith.data.tokenizer import decode
+from tunesmith.data.thinking import ThinkingText, closing_of, split_answer, text_of
+from tunesmith.data.tokenizer import HALF, decode, encode
 
 HARMONY = "<|channel|>analysis<|message|>so<|end|><|start|>assistant<|channel|>"
 ANSWERS = {
@@ -50,3 +50,14 @@ def test_a_prompt_that_opens_the_thinking_is_closed_by_its_answer():
     for name in ("qwen3", "smollm3", "gpt_oss"):  # closed at once, or not opened
         tokenizer = FAMILIES[name].tokenizer
         assert closing_of(decode(tokenizer, render_prompt(tokenizer, asked)[-16:])) is None
+
+
+@pytest.mark.parametrize("name", ["smollm2", "qwen3"])
+def test_a_character_that_was_cut_at_the_end_is_dropped(name):
+    tokenizer = FAMILIES[name].tokenizer
+    for text in ("안녕하세요 😊", "<think>\n음\n</think>\n\n좋아요 😊"):
+        (ids,) = encode(tokenizer, [text])
+        cut = [text_of(tokenizer, ids[:end]) for end in range(len(ids) + 1)]
+        assert any(HALF in decode(tokenizer, ids[:end]) for end in range(len(ids)))
+        assert not any(HALF in part for part in cut)
+        assert cut[-1] == split_answer(text)[1]

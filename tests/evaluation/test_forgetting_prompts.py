@@ -18,7 +18,8 @@ from tunesmith.evaluation import probe_run
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.forgetting import assess_forgetting
 from tunesmith.evaluation.forgetting_prompts import ProbePrompt, PromptProbe, with_all_prompts
-from tunesmith.evaluation.forgetting_sources import ABILITIES, probes_named, read_probe
+from tunesmith.evaluation.forgetting_sources import probes_named, read_probe
+from tunesmith.evaluation.probe_names import ABILITIES
 from tunesmith.evaluation.probe_run import ProbeRun
 from tunesmith.methods import table
 

@@ -15,14 +15,13 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.data.faults import FaultyData
 from tunesmith.evaluation.forgetting_probes import ChoiceQuestion, MultipleChoice, PlainText
 from tunesmith.evaluation.forgetting_sources import (
-    BUNDLED,
-    KNOWLEDGE,
     MIN_CHARACTERS,
     lm_eval_probes,
     probes_named,
     read_probe,
 )
 from tunesmith.evaluation.likelihoods import Reader
+from tunesmith.evaluation.probe_names import BUNDLED, KNOWLEDGE
 
 GOOD = {"query": "q", "choices": ["a", "b"], "gold": 1}
 LONG = "word " * MIN_CHARACTERS

@@ -262,7 +262,7 @@ def test_other_addresses_need_keys(tmp_path, monkeypatch, root):
 def test_a_port_that_is_taken_is_said_before_anything_is_loaded(server):
     port = int(server.url.rpartition(":")[2])
     with pytest.raises(UsageError, match="cannot be listened at"):
-        ts.serve("there is no such model", port=port)
+        ts.serve("somebody/of-the-hub", port=port)
 
 
 def test_a_folder_of_adapters_that_is_missing_is_refused_before_anything_is_loaded(tmp_path):

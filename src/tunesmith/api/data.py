@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from tunesmith.api.settings import RunKeywords, config_given
+from tunesmith.api.settings import RunKeywords, config_given, is_named
 from tunesmith.api.show import Outcome, line, paragraph, print_table, show_next
 from tunesmith.api.sources import Data, one_file
 from tunesmith.api.work import OnEvent, working
@@ -106,6 +106,9 @@ def check(
         config_given(data, keywords) as config,
         working(on_event=on_event, progress=progress) as work,
     ):
+        from tunesmith.runs.inputs import require_inputs
+
+        require_inputs(config, is_named=is_named(keywords.get("model")), is_new=False)
         from tunesmith.runs.inspect_data import inspect_data
 
         return DataCheck(inspect_data(config, progress=work.progress))

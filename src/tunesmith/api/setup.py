@@ -259,10 +259,14 @@ def init(
 
     >>> ts.init("rows.jsonl")  # doctest: +SKIP
     """
+    from tunesmith.runs.inputs import require_files, require_new
+
+    config = config_of(overrides_of(one_file(data, "init"), {"settings": settings}))
+    require_files(config.data)
+    require_new(Path(out))
     from tunesmith.runs.inspect_data import tokenizer_here
     from tunesmith.setup.draft_config import draft_config, write_draft
 
-    config = config_of(overrides_of(one_file(data, "init"), {"settings": settings}))
     draft = draft_config(config.data, tokenizer=tokenizer_here(config.model))
     write_draft(draft, Path(out))
     return Drafted(draft, Path(out), tuple(words or [str(config.data.train)]))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from tunesmith.api.settings import RunKeywords, config_given
+from tunesmith.api.settings import RunKeywords, config_given, is_named
 from tunesmith.api.show import Outcome, line, sanitize
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.work import OnEvent, working
@@ -77,17 +77,20 @@ def show(
             f"{page}: a page is a file that ends in .html.",
             remedy=f"Name it {page.with_suffix('.html')}.",
         )
-    from tunesmith.core.files import replace_text
-    from tunesmith.data.faults import refuse
-    from tunesmith.runs.model_choice import with_model
-    from tunesmith.runs.show_data import show_data, show_page
-
     source = as_source(data)
     name = ", ".join(source) if isinstance(source, list) else str(source)
     with (
         config_given(source, keywords) as config,
         working(on_event=on_event, progress=False) as work,
     ):
+        from tunesmith.runs.inputs import require_inputs
+
+        require_inputs(config, is_named=is_named(keywords.get("model")), is_new=False)
+        from tunesmith.core.files import replace_text
+        from tunesmith.data.faults import refuse
+        from tunesmith.runs.model_choice import with_model
+        from tunesmith.runs.show_data import show_data, show_page
+
         config = with_model(config, progress=work.progress)
         found = show_data(config, max_rows=rows, progress=work.progress)
     if not found.rows:

@@ -256,14 +256,15 @@ def _of_file(
     path: Path, options: ReadOptions, readers: Mapping[str, RecordReader]
 ) -> Iterator[Record]:
     if not path.exists():
-        raise Broken("missing_file", "does not exist.", _nearby(path))
+        raise Broken("missing_file", "does not exist.", nearby(path))
     if not path.is_file():
         raise Broken("not_a_file", "is not an ordinary file.", "Write its rows into a file.")
     source = open_source(path, options.part)
     yield from reader_of(source, readers)(source, source.options_inside(options))
 
 
-def _nearby(path: Path) -> str:
+def nearby(path: Path) -> str:
+    """What may have been meant by the path of a file that is not there."""
     known = path.parent.glob("*") if path.parent.is_dir() else ()
     names = sorted(entry.name for entry in known if entry.suffix in READERS)
     near = nearest(path.name, names)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tunesmith.data.chat_format import pattern, special_tokens
 from tunesmith.data.chat_text import CLOSE, OPEN, split_thinking
-from tunesmith.data.tokenizer import Tokenizer, decode
+from tunesmith.data.tokenizer import HALF, Tokenizer, decode
 
 MARKS = {
     OPEN: CLOSE,
@@ -37,13 +37,18 @@ def split_answer(text: str, until: str | None = None) -> tuple[str, str]:
 
 
 def text_of(tokenizer: Tokenizer, ids: Sequence[int], until: str | None = None) -> str:
-    """The text of an answer, without its thinking, which a prompt may have opened (``until``)."""
+    """The text of an answer, without its thinking, which a prompt may have opened (``until``).
+
+    A character that was cut at the end is dropped.
+    """
     written = decode(tokenizer, ids)
     said = split_answer(written, until)[1]
     if said == written:
-        return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    special = special_tokens(tokenizer)
-    return pattern(special[i] for i in {*ids} & {*special}).sub("", said)
+        said = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    else:
+        special = special_tokens(tokenizer)
+        said = pattern(special[i] for i in {*ids} & {*special}).sub("", said)
+    return said.rstrip(HALF)
 
 
 def closing_of(prompt: str) -> str | None:

@@ -20,6 +20,8 @@ PLAIN: Mapping[str, bool] = {
     "return_token_type_ids": False,
     "verbose": False,
 }
+HALF = "\N{REPLACEMENT CHARACTER}"
+"""What `decode` gives for bytes that are not a whole character, as at the end of a cut answer."""
 
 
 class TokenOfText(Protocol):

@@ -12,7 +12,7 @@ from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.inputs import Input
 from tunesmith.data.template import render_prompt
 from tunesmith.data.thinking import split_answer
-from tunesmith.data.tokenizer import Tokenizer, decode
+from tunesmith.data.tokenizer import HALF, Tokenizer, decode
 from tunesmith.evaluation.checks.check import CannotScore, Case, Check
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.generation.decoder import Prompt
@@ -20,7 +20,6 @@ from tunesmith.generation.loop import SLOTS, generate
 from tunesmith.generation.sampling import Sampling
 
 IN_FRONT = "the chat template takes no system prompt: the instruction precedes each question"
-HALF = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)

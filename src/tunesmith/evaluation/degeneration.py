@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from tunesmith.core.phrases import Phrases
 from tunesmith.data.quality.text import fold
+from tunesmith.data.tokenizer import HALF
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.findings import Described, arm_text, share_text
 from tunesmith.evaluation.intervals import Interval, mean_interval, paired_difference
@@ -33,7 +34,7 @@ def compact(text: str) -> bytes:
     """The text that is compared: one case, one Unicode form, without white space; a character that
     was cut at the end is dropped.
     """
-    return "".join(fold(text.rstrip("\ufffd")).split()).encode("utf-8", "surrogatepass")
+    return "".join(fold(text.rstrip(HALF)).split()).encode("utf-8", "surrogatepass")
 
 
 def grams(text: bytes, n: int = GRAM) -> list[bytes]:

@@ -27,6 +27,7 @@ from tunesmith.evaluation.forgetting_probes import (
 from tunesmith.evaluation.forgetting_prompts import ProbePrompt, PromptProbe
 from tunesmith.evaluation.given_rows import ChoiceRow, PromptRow, TextRow, given_rows
 from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan
+from tunesmith.evaluation.probe_names import GROUPS, LM_EVAL, is_probe_file
 
 MIN_CHARACTERS = 1000  # of a text probe: an interval needs some rows
 
@@ -225,23 +226,6 @@ def _probe(name: str, task: LmEvalTask) -> Probe:
     )
 
 
-KNOWLEDGE = ("arc_easy", "piqa", "copa", "wikitext")
-ABILITIES = (
-    "instructions",
-    "refusals",
-    "benign",
-    "tools",
-    "no_tools",
-    "korean",
-    "spanish",
-    "free_answers",
-)
-TEXTS = ("korean_text", "spanish_text")
-GROUPS = {"default": KNOWLEDGE, "abilities": ABILITIES}
-BUNDLED = (*KNOWLEDGE, *ABILITIES, *TEXTS)  # probes/README.md
-LM_EVAL = "lm_eval:"
-
-
 def probes_named(names: Sequence[str]) -> tuple[Probe | PromptProbe, ...]:
     """The probes in the order of their names; ConfigError with every fault of every one."""
     probes: list[Probe | PromptProbe] = []
@@ -263,21 +247,13 @@ def probes_named(names: Sequence[str]) -> tuple[Probe | PromptProbe, ...]:
 
 
 def _named(name: str) -> Iterator[Probe | PromptProbe]:
-    if name in GROUPS:
-        yield from map(_bundled, GROUPS[name])
-    elif name in BUNDLED:
-        yield _bundled(name)
-    elif name.startswith(LM_EVAL):
-        yield from lm_eval_probes(name.removeprefix(LM_EVAL))
-    elif Path(name).suffix or Path(name).exists():
+    if is_probe_file(name):
         probe = read_probe(Path(name))
         yield probe.mixed() if isinstance(probe, MultipleChoice) else probe
+    elif name.startswith(LM_EVAL):
+        yield from lm_eval_probes(name.removeprefix(LM_EVAL))
     else:
-        raise ConfigError(
-            f"evaluate.forgetting.probes: there is no probe `{name}`.",
-            remedy=f"Bundled are {', '.join(BUNDLED)}, in groups {', '.join(GROUPS)}; a file is "
-            f"named by its path; a task of lm-eval is {LM_EVAL}NAME.",
-        )
+        yield from map(_bundled, GROUPS.get(name, (name,)))
 
 
 def _bundled(name: str) -> Probe | PromptProbe:

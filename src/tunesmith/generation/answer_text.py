@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from tunesmith.data.thinking import ThinkingText, overlap
+from tunesmith.data.tokenizer import HALF
 
 Decode = Callable[[Sequence[int]], str]
-_HALF = "\N{REPLACEMENT CHARACTER}"
 
 
 class TextStream:
@@ -22,14 +22,14 @@ class TextStream:
         """The text that this token completes; "" while a character is unfinished."""
         self._ids.append(token)
         text = self._new()
-        if not text or text.endswith(_HALF):
+        if not text or text.endswith(HALF):
             return ""
         self._from, self._done = self._done, len(self._ids)
         return text
 
     def end(self) -> str:
         """What was held back, without a character that never became whole."""
-        text = self._new().rstrip(_HALF)
+        text = self._new().rstrip(HALF)
         self._from = self._done = len(self._ids)
         return text
 

@@ -1,5 +1,6 @@
 """Is what a command names there? Answered by files alone, before anything heavy is imported."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith.config.methods import AnyMethod, init_path
@@ -8,7 +9,8 @@ from tunesmith.config.settings import EMPTY
 from tunesmith.core.errors import ConfigError, RunError
 from tunesmith.data.faults import RowReport, refuse
 from tunesmith.data.read import SourceRequest, read_rows
-from tunesmith.data.records import exists, options_of
+from tunesmith.data.records import exists, nearby, options_of
+from tunesmith.evaluation.probe_names import is_probe_file
 from tunesmith.models.names import AUTO, require_base_name
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.locate import locate, require_known
@@ -24,6 +26,9 @@ def require_inputs(config: RunConfig, *, is_named: bool = True, is_new: bool = T
     """
     require_files(config.data)
     require_init(config.method)
+    for key, path in _other_files(config):
+        if not exists(path):
+            raise ConfigError(f"{key}: {path}: does not exist.", remedy=nearby(Path(path)))
     if is_named and config.model.lower() != AUTO:
         require_base_name(config.model)
     if is_new and config.out is not None:
@@ -53,6 +58,20 @@ def require_files(settings: DataSettings) -> None:
             for outcome in rows:
                 report.add(outcome)
     refuse(report.faults)
+
+
+def _other_files(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """The files that are read beside the rows, each with the key that names it."""
+    retention, evaluate = config.train.retention, config.evaluate
+    if retention is not None and retention.texts != AUTO:
+        texts = retention.texts
+        for path in (texts,) if isinstance(texts, str) else texts:
+            yield "train.retention.texts", path
+    if evaluate.forgetting is not None:
+        for name in filter(is_probe_file, evaluate.forgetting.probes):
+            yield "evaluate.forgetting.probes", name
+    if evaluate.knowledge is not None and evaluate.knowledge.questions is not None:
+        yield "evaluate.knowledge", evaluate.knowledge.questions
 
 
 def require_init(settings: AnyMethod) -> None:
@@ -93,6 +112,16 @@ def require_target(target: str, data: str | None, *, is_named: bool = True) -> N
         locate(target)
     if data is not None:
         require_files(DataSettings(train=data))
+
+
+def require_new(out: Path) -> None:
+    """Raise ConfigError where something lies at the path of a config that is to be written."""
+    if out.exists():
+        raise ConfigError(
+            f"{out}: exists already, and is not overwritten.",
+            remedy="Name another file with --out, or remove this one.",
+            code="exists",
+        )
 
 
 def require_search(out: Path) -> None:

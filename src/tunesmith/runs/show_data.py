@@ -15,12 +15,11 @@ from tunesmith.data.faults import Fault, RowReport
 from tunesmith.data.read import read_rows
 from tunesmith.data.rows import Conversation, TokenRow
 from tunesmith.data.tokenize import Renderer
-from tunesmith.data.tokenizer import Tokenizer, decode
+from tunesmith.data.tokenizer import HALF, Tokenizer, decode
 from tunesmith.runs.inputs import source_request
 from tunesmith.runs.inspect_data import open_tokenizer
 from tunesmith.runs.rows import rendering_of
 
-HALF = "\N{REPLACEMENT CHARACTER}"
 WINDOW = 32
 # Three bytes of a four-byte character may end it, each as a sign of its own; as many such signs
 # of the text itself take up to four tokens each.

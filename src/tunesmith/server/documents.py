@@ -11,6 +11,7 @@ from typing import Any
 
 from tunesmith.data.call_format import ID_LENGTH
 from tunesmith.data.rows import ToolCall
+from tunesmith.data.tokenizer import HALF
 from tunesmith.generation.answer_text import Decode
 from tunesmith.generation.request import MadeToken, TokenScore
 from tunesmith.retrieval.prompt import CITATION, CitedSource
@@ -18,7 +19,6 @@ from tunesmith.server.answers import ServedAnswer
 from tunesmith.server.tools import ToolRules
 
 Document = dict[str, Any]
-_HALF = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def chat_scores(tokens: Sequence[MadeToken], decode: Decode) -> Document:
 def _scored(token: int, value: float, decode: Decode) -> Document:
     text = decode([token])
     # A part of a character has no bytes that decoding would give.
-    known = None if _HALF in text else list(text.encode())
+    known = None if HALF in text else list(text.encode())
     return {"token": text, "logprob": max(value, -9999.0), "bytes": known}
 
 

@@ -157,14 +157,14 @@ def serve(  # noqa: PLR0913  # one keyword for each setting
     """
     for library in ("fastapi", "uvicorn", "prometheus_client"):
         require(library, EXTRA, ModelError, what="`serve`")
+    root = _root(adapter_folder)
+    found, folders, notes = _locate(model, adapters)
     from tunesmith.server.access import read_keys
 
     given = limits if isinstance(limits, ServerLimits) else ServerLimits(**dict(limits or {}))  # type: ignore[arg-type]
     keys = read_keys(None if api_keys is None else Path(api_keys).expanduser())
     sock = _listen(host, port, keys)
     try:
-        root = _root(adapter_folder)
-        found, folders, notes = _locate(model, adapters)
         shared = _open(found, dtype=dtype, device=device)
         served = _served(shared, folders, root, given, name=found.run, force=force)
         if rag is not None:

@@ -15,7 +15,6 @@ from tunesmith.config.checks import CheckSettings
 from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.run import DataSettings, RunConfig, TrainSettings
 from tunesmith.config.settings import nested_models
-from tunesmith.core.errors import ConfigError
 from tunesmith.core.files import replace_text
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_format import inserted_system_prompt, study
@@ -26,7 +25,7 @@ from tunesmith.data.rows import Conversation
 from tunesmith.data.template import unfit
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.runs.enough import few_of_rows
-from tunesmith.runs.inputs import source_request
+from tunesmith.runs.inputs import require_new, source_request
 from tunesmith.runs.language_fit import language_notes, unpublished_language
 from tunesmith.setup.proposal import Proposal
 from tunesmith.setup.proposals import Proposals, propose
@@ -131,12 +130,7 @@ def _template_lines(inserted: str | None) -> Iterator[str]:
 
 def write_draft(draft: Draft, out: Path) -> None:
     """Write the config to ``out``; raises ConfigError where something lies there already."""
-    if out.exists():
-        raise ConfigError(
-            f"{out}: exists already, and is not overwritten.",
-            remedy="Name another file with --out, or remove this one.",
-            code="exists",
-        )
+    require_new(out)
     replace_text(out, draft.text)
 
 
