@@ -50,11 +50,14 @@ def test_a_plan_has_one_total_with_the_evaluation_in_it():
 
 
 def test_the_time_left_has_the_evaluation_in_it(shown):
-    assert step_text(step(7), None, evaluation=120.0).endswith("6:05 left, 2:00 of it evaluation")
+    assert step_text(step(7), None, evaluation=120.0) == (
+        "step 7/120 · 6:05 left · loss 0.500 · 745 tokens/s · 2.0 GB · evaluation 2:00"
+    )
     display, _, stream = shown
     display(replace(PLANNED, evaluation_seconds=60.0, evaluation_seconds_most=180.0))
     display(step(7))
-    assert stream.getvalue().endswith("6:05 left, 2:00 of it evaluation\n")
+    assert " · 6:05 left · " in stream.getvalue()
+    assert stream.getvalue().endswith(" · evaluation 2:00\n")
 
 
 def test_with_retention_no_search_for_a_scale_is_expected():
@@ -66,9 +69,11 @@ def test_with_retention_no_search_for_a_scale_is_expected():
 def test_a_step_line_has_losses_speed_memory_and_time_left():
     text = step_text(step(7), HeldOut(5, 0.75, best=True))
     assert text == (
-        "step 7/120 · loss 0.500 · held-out 0.750 (step 5, the best) · 745 tokens/s · 2.0 GB · "
-        "4:05 left"
+        "step 7/120 · 4:05 left · loss 0.500 · held-out 0.750 (step 5, the best) · 745 tokens/s · "
+        "2.0 GB"
     )
+    by_answers = step_text(step(7), HeldOut(5, 0.75, best=True, passed=0.9))
+    assert " (step 5, the best by its answers) · " in by_answers
 
 
 def test_without_a_terminal_there_is_a_line_at_the_start_then_every_ten_seconds(shown):
@@ -142,7 +147,7 @@ def test_on_a_terminal_one_line_lives_and_the_last_one_stays():
         display(Ended(2, "done"))
     text = stream.getvalue()
     assert "about 2.1 GB" in text
-    assert "loss 0.250 · 745 tokens/s · 2.0 GB · 4:05 left" in text
+    assert "4:05 left · loss 0.250 · 745 tokens/s · 2.0 GB" in text
 
 
 def test_a_wait_says_how_much_is_done_and_how_long_the_rest_takes(shown):

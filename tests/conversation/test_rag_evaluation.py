@@ -24,6 +24,7 @@ from tunesmith.conversation.rag_evaluation import TrialSettings, evaluate_retrie
 from tunesmith.core import progress
 from tunesmith.core.errors import RagError
 from tunesmith.core.progress import Cancelled, Progress
+from tunesmith.data.thinking import text_of
 from tunesmith.evaluation import score_cache
 from tunesmith.evaluation.retrieval_gain import EFFECTS
 from tunesmith.generation.decoder import ChatSession
@@ -186,7 +187,7 @@ def test_answers_are_those_of_the_model_alone(evaluate, places, tmp_path):
     session = ChatSession(loaded.engine, stop_ids=loaded.base.stop_ids, adapter=None, capacity=2048)
     sampling = Sampling(max_new_tokens=4)
     ids = list(session.stream(list(prompt.ids), sampling=sampling, seed=0))
-    assert row["said"]["base_rag"] == loaded.base.tokenizer.decode(ids).strip()
+    assert row["said"]["base_rag"] == text_of(loaded.base.tokenizer, ids).strip()
 
 
 def test_a_stop_keeps_the_answers_and_the_next_call_goes_on(

@@ -63,6 +63,21 @@ def test_each_reason_has_its_sentence(found, said):
     assert plain_text(found, words_in("en"))
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("language_fit", "답변을 직접 읽어 보세요."),
+        ("leakage", "새 질문에 어떻게 답하는지는 알 수 없습니다."),
+    ],
+)
+def test_what_lowers_the_worth_of_the_scores_is_said_last(code, said):
+    caveats = [{"code": code, "text": "..."}] * 2
+    found = document({"base": 0.1, "tuned": 0.8}) | {"caveats": caveats}
+    assert plain_text(found, words_in("ko")).endswith(said)
+    assert plain_text(found, words_in("ko")).count(said) == 1
+    assert plain_text(found, words_in("en"))
+
+
 def test_a_part_that_is_unclear_does_not_contradict_that_the_whole_is_kept():
     probes = [("copa", "unclear"), ("all questions", "kept")]
     kept = {"answer": "kept", "lost": [], "unclear": []}

@@ -136,6 +136,21 @@ def test_changed_rows_of_which_some_are_held_out_are_reported(trained, tmp_path)
     assert "changed_rows" not in found.document  # which were never trained on
 
 
+def test_questions_that_were_trained_on_are_reported(trained, tmp_path):
+    trained()
+    found, notices = evaluated(tmp_path / "run", data=str(tmp_path / "rows.jsonl"))
+    (note,) = (text for text in notices if "they ask what" in text)
+    assert {"code": "leakage", "text": note} in found.document["caveats"]
+    assert note in found.notes
+    other = tmp_path / "other.jsonl"
+    texts = ("rivers", "a green door", "why it rains")
+    rows = [{"prompt": f"tell me of {text}", "completion": text} for text in texts]
+    other.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found, notices = evaluated(tmp_path / "run", data=str(other))
+    assert not any("they ask what" in text for text in notices)
+    assert not [each for each in found.document["caveats"] if each["code"] == "leakage"]
+
+
 def test_rows_of_a_folder_that_were_changed_are_asked_again(tmp_path):
     (tmp_path / "held").mkdir()
     rows_file(tmp_path / "held" / "a.jsonl", count=5)

@@ -108,7 +108,7 @@ def test_null_is_what_earlier_versions_took():
 def test_it_says_what_and_why():
     assert chosen([20] * 60, has_held=True).reason == (
         "auto: steps of about 80 tokens (4 rows); 10 passes over 60 rows, 150 steps; "
-        "fewer if the held-out loss does not improve for 3 passes; "
+        "fewer if 3 passes in a row bring no better checkpoint; "
         "the result is the average of the weights over a pass"
     )
 

@@ -181,7 +181,8 @@ def _show_sizes(each: "Inspection", console: "Console") -> None:
         _show_histogram(each.lengths.edges, each.lengths.counts, console)
     if (estimate := each.estimate) is not None:
         time = (
-            f"{duration_between(estimate.low, estimate.high)} of steps here (by {estimate.source})"
+            f"{duration_between(estimate.low, estimate.high)} here "
+            f"without the evaluation (by {estimate.source})"
         )
         paragraph(console, f"  training: {pluralize(estimate.tokens, 'token')}, {time}")
 

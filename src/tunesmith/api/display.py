@@ -254,14 +254,22 @@ def evaluation_seconds(event: Planned | None) -> float:
 
 
 def step_text(event: StepDone, held_out: HeldOut | None, *, evaluation: float = 0.0) -> str:
-    """Where the run is: step, losses, speed, memory, time left with so many seconds after it."""
-    parts = [f"step {event.step:,}/{event.steps:,}", f"loss {event.loss:.3f}"]
+    """Where the run is: step, time left with so many seconds after it, losses, speed, memory.
+
+    A narrow terminal cuts it at its end.
+    """
+    parts = [
+        f"step {event.step:,}/{event.steps:,}",
+        f"{clock(event.seconds_left + evaluation)} left",
+        f"loss {event.loss:.3f}",
+    ]
     if held_out is not None:
         best = ", the best" if held_out.best else ""
-        parts.append(f"held-out {held_out.loss:.3f} (step {held_out.step:,}{best})")
+        by_answers = " by its answers" if held_out.best and held_out.passed is not None else ""
+        parts.append(f"held-out {held_out.loss:.3f} (step {held_out.step:,}{best}{by_answers})")
     parts += [f"{event.tokens_per_second:,.0f} tokens/s", bytes_text(event.peak_bytes)]
-    of_it = f", {clock(evaluation)} of it evaluation" if evaluation >= 1 else ""
-    parts.append(f"{clock(event.seconds_left + evaluation)} left{of_it}")
+    if evaluation >= 1:
+        parts.append(f"evaluation {clock(evaluation)}")
     return " · ".join(parts)
 
 

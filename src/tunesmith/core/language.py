@@ -98,8 +98,8 @@ _KIND = re.compile(r"(?:note|warning|error): ")
 _LINES = re.compile(r"(\n)")
 _LINE = re.compile(r"[^\n]*?:\d+(?:, \d+)*(?: \(\+[\d,]+\))?: ")
 _PLACE = re.compile(r"^((?:[^\s,:]+, )*\S+: )")  # `rows.csv: `, or runs: `lora, ia3: `
-_SENTENCES = re.compile(r"(?<=[.!?])( )(?=\S)")
-_HALVES = re.compile(r"(; )(?=\S)")
+_SENTENCES = re.compile(r"(?<=[.!?])( )(?=[^\s(])")
+_HALVES = re.compile(r"(; | · )(?=\S)")
 LONGEST_OF_A_LIST = 6  # blanks in a part
 _LISTED = re.compile(r"(, | and | or | \+ )")
 _VALUE = re.compile(r"\{(\w+)(?::(text|names))?\}")

@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from types import FrameType
 from typing import Any, ClassVar, TypeVar
 
+from tunesmith.core.language import localized
 from tunesmith.core.ranks import speaks
 
 SECONDS_BETWEEN_REPORTS = 0.25
@@ -245,6 +246,7 @@ def cancel_on_signal(notice: str | None) -> Iterator[Callable[[], bool]]:
         return
     asked = threading.Event()
     _received.clear()
+    first, at_once = (localized(text) for text in (notice or "", "stopping"))
 
     def ask(number: int, _frame: FrameType | None) -> None:
         _received.append(number)
@@ -254,7 +256,7 @@ def cancel_on_signal(notice: str | None) -> Iterator[Callable[[], bool]]:
         # Not through a console: it may be in the middle of a write when the signal comes.
         with contextlib.suppress(OSError):
             if speaks() and notice is not None:
-                os.write(2, f"\n{notice if _finishing else 'stopping'}\n".encode())
+                os.write(2, f"\n{first if _finishing else at_once}\n".encode())
         if not _finishing:
             raise Cancelled
 

@@ -175,6 +175,7 @@ class RunRows:
 
     ``copies`` float64 [N] is how often each training row counts in an epoch; empty: once.
     ``validation`` are the held-out rows that choose the checkpoint, where others are scored.
+    ``caveats`` say why scores of the held-out rows show less than they seem to.
     """
 
     train: Dataset
@@ -184,6 +185,7 @@ class RunRows:
     sample: tuple[Conversation, ...] = ()  # of the training rows, evenly spread
     validation: Dataset | None = None
     validation_conversations: Sequence[Conversation] = ()
+    caveats: tuple[Note, ...] = ()
 
     @property
     def choosing(self) -> Dataset | None:

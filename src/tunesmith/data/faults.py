@@ -64,12 +64,20 @@ def _shortened(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something noticed that does not stop a run: in how many rows, and the lines of the first."""
+    """Something noticed that does not stop a run: in how many rows, and the lines of the first.
+
+    ``held`` are the held-out rows that it is about besides.
+    """
 
     code: str
     message: str
     count: int = 1
     lines: tuple[int, ...] = ()
+    held: int = 0
+
+    def text(self) -> str:
+        """The message, and of how many rows it is true."""
+        return f"{self.message} ({pluralize(self.count, 'row')})"
 
 
 @dataclass(slots=True)

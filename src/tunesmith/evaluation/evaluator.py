@@ -187,6 +187,8 @@ class Evaluator:
         )
         for name, note in found.answers.notes():
             self._progress.notice("checks", f"check `{name}`, {note}")
+        caveats = [{"code": each.code, "text": each.text()} for each in self._rows.caveats]
+        found.document["caveats"] = caveats
         losses = measured.losses if measured else None
         return replace(found, train_losses=losses.tuned.train if losses else None)
 

@@ -26,7 +26,7 @@ def plain_text(document: Document, words: Phrases) -> str:
         return ""
     sentences = [*_scores(known, verdict, words), *_reasons(verdict, known, words)]
     sentences += _reworded(document, known[TUNED], words)
-    return " ".join([*sentences, *_forgetting(document, words)])
+    return " ".join([*sentences, *_forgetting(document, words), *_caveats(document, words)])
 
 
 def _checks(arms: Mapping[str, Document], arm: str) -> Document:
@@ -78,6 +78,13 @@ def _reworded(document: Document, score: Document, words: Phrases) -> Iterator[s
     passes = ((asked.get("arms") or {}).get(TUNED) or {}).get("passes")
     if passes and passes["high"] < score["low"]:
         yield words.phrase("plain.reworded", asked["questions"], score=_of_hundred(passes))
+
+
+def _caveats(document: Document, words: Phrases) -> Iterator[str]:
+    """Why the scores show less than they seem to."""
+    codes = [caveat["code"] for caveat in document.get("caveats") or ()]
+    for code in dict.fromkeys(codes):
+        yield words.phrase(f"plain.caveats.{code}")
 
 
 def _forgetting(document: Document, words: Phrases) -> Iterator[str]:

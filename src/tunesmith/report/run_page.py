@@ -41,6 +41,9 @@ def result_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]
     """Rows that were changed, the tuned model's answers that were cut, arms that were left out."""
     if changed := evaluation.get("changed_rows"):
         yield localized(str(changed), words.language)
+    for caveat in evaluation.get("caveats") or ():
+        if caveat["code"] != UNREAD:  # which is said with the verdict
+            yield localized(str(caveat["text"]), words.language)
     yield from cut_notes(evaluation, words, tuned=True)
     for arm, why in (evaluation.get("left_out") or {}).items():
         said = localized(str(why), words.language)

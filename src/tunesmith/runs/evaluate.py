@@ -33,7 +33,7 @@ from tunesmith.runs.inputs import require_files, require_target, run_of
 from tunesmith.runs.locate import locate
 from tunesmith.runs.lock import changed_rows
 from tunesmith.runs.result import open_for
-from tunesmith.runs.rows import load_rows_for
+from tunesmith.runs.rows import load_rows_for, with_caveats
 
 NAME = "tuned"
 
@@ -161,7 +161,10 @@ def evaluated(subject: Subject, target: str, progress: Progress) -> Evaluation |
     name = NAME if adapter else None
     rows = load_rows_for(config, loaded, name, progress)
     if not subject.has_training_rows:
-        rows = replace(rows, sample=())
+        rows = replace(rows, train=replace(rows.train, notes=()), sample=())
+    rows = with_caveats(config, loaded, rows, name)
+    for caveat in rows.caveats:
+        progress.notice(caveat.code, caveat.text())
     evaluator = Evaluator(
         KnownBase(loaded),
         config,

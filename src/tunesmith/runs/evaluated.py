@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tunesmith.adapters.folder import read_origin
 from tunesmith.config import DataSettings, RunConfig
@@ -47,8 +47,10 @@ class EvaluatedTarget:
     @property
     def notes(self) -> tuple[str, ...]:
         """What must not be overlooked of the rows that were asked."""
-        changed = (self.document or {}).get(CHANGED_ROWS)
-        return () if changed is None else (str(changed),)
+        document = self.document or {}
+        changed = document.get(CHANGED_ROWS)
+        caveats: Any = document.get("caveats") or ()
+        return (*(() if changed is None else (str(changed),)), *(c["text"] for c in caveats))
 
     def knows_against(self, earlier: str) -> bool:
         """Whether it has the comparison with an earlier run, as that is now."""

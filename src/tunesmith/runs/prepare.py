@@ -29,7 +29,7 @@ from tunesmith.runs import result
 from tunesmith.runs.alike import require_alike
 from tunesmith.runs.lock import lock_of, write_lock
 from tunesmith.runs.retention import retention_of
-from tunesmith.runs.rows import load_rows_for, report_rows
+from tunesmith.runs.rows import load_rows_for, report_rows, with_caveats
 from tunesmith.runs.started import StartedRun, with_length
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
@@ -110,6 +110,7 @@ def prepare(
     rows = in_turn(lambda: load(config, loaded, name, progress))
     require_alike(config, loaded.base, rows)
     if is_first():
+        rows = with_caveats(config, loaded, rows, name)
         report_rows(config, loaded, rows, name, progress)
     run = with_length(run, rows)
     config = run.config

@@ -20,6 +20,7 @@ from tunesmith.data import token_store
 from tunesmith.data.chat_format import inserted_system_prompt, require_system_messages
 from tunesmith.data.dataset import Dataset, Limit, Numbers, RunRows, joined, limited, nothing_left
 from tunesmith.data.faults import Faults, Note, RowReport, refuse
+from tunesmith.data.quality.copies import LEAKAGE
 from tunesmith.data.quality.persona import persona_notes
 from tunesmith.data.quality.report import (
     DATASET_REPORT,
@@ -229,6 +230,7 @@ def _in_order(faults: Faults, files: Sequence[str]) -> Faults:
 ONCE: NDArray[np.float64] = np.zeros(0)
 
 MAX_SAMPLED = 2000
+FEW_LEAKED = 0.05  # of the held-out rows: that training rows ask so many is noted alone
 
 
 def load_rows(
@@ -313,6 +315,24 @@ def load_rows_for(
     )
 
 
+def with_caveats(
+    config: RunConfig, loaded: LoadedBase, rows: RunRows, adapter: str | None
+) -> RunRows:
+    """The rows with what lowers the worth of their scores: the base hardly reads their language, or
+    training rows ask the same as more than a few of those that are held out.
+    """
+    unread = language_notes(
+        rows.sample or rows.held_conversations,
+        config.model,
+        loaded.tokenizer(adapter),
+        device=config.device,
+        loaded=loaded,
+    )
+    few = FEW_LEAKED * len(rows.held_conversations)
+    leaked = [note for note in rows.train.notes if note.code == LEAKAGE and note.held > few]
+    return replace(rows, caveats=(*unread, *leaked))
+
+
 def report_rows(
     config: RunConfig, loaded: LoadedBase, rows: RunRows, adapter: str, progress: Progress
 ) -> None:
@@ -324,11 +344,9 @@ def report_rows(
         f"train on ({rows.train.supervised_tokens:,} supervised), {held:,} held out",
     )
     few = few_notes(config, rows.train.lengths, held, copies=rows.copies)
-    unread = language_notes(
-        rows.sample, config.model, loaded.tokenizer(adapter), device=config.device, loaded=loaded
-    )
-    for note in (*unread, *few, *_persona(loaded, rows, adapter), *rows.train.notes):
-        progress.notice(note.code, f"{note.message} ({pluralize(note.count, 'row')})")
+    own = (*few, *_persona(loaded, rows, adapter), *rows.train.notes)
+    for note in dict.fromkeys((*rows.caveats, *own)):
+        progress.notice(note.code, note.text())
     lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
     for narrow in narrow_layers(loaded.engine, adapter):
         if count := int((lengths > narrow.length).sum()):

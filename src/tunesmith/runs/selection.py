@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.adapters import store
+from tunesmith.core.numbers import percent
 from tunesmith.engine.shard import own_part
 from tunesmith.evaluation.checkpoints import Checkpoint, CheckpointChoice, choose_checkpoint
 from tunesmith.evaluation.forgetting import AdapterScale, Forgetting
@@ -85,8 +86,8 @@ def answers_text(folder: RunFolder, best_step: int | None) -> str | None:
         return None
     return (
         f"step {lowest:,} has the lowest held-out loss ({losses[lowest]:.2f}), but "
-        f"{passed[lowest]:.0%} of the answers to training rows pass the first check there, and "
-        f"{passed[best_step]:.0%} at step {best_step:,} ({losses[best_step]:.2f})"
+        f"{percent(passed[lowest])} of the answers to training rows pass the first check there, "
+        f"and {percent(passed[best_step])} at step {best_step:,} ({losses[best_step]:.2f})"
     )
 
 

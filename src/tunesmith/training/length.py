@@ -69,7 +69,7 @@ def choose_length(
             changes["evaluate_steps"] = steps
         if has_held and settings.patience is None:
             changes["patience"] = patience_for(steps, settings.evaluate_steps or steps)
-            reasons.append(f"fewer if the held-out loss does not improve for {PATIENCE} passes")
+            reasons.append(f"fewer if {PATIENCE} passes in a row bring no better checkpoint")
         may_end_early = has_held and _may_end_early(settings.model_copy(update=changes), all_steps)
         if may_end_early and settings.average_steps == AUTO:
             changes["average_steps"] = steps

@@ -23,6 +23,8 @@ from tunesmith.data.quality.near import (
 from tunesmith.data.quality.text import Bare, DataFinding, Seen, bare, count_words, digest, fold
 from tunesmith.data.split import MIN_OPENED, OPENING_SHARE, Clusters, turns
 
+LEAKAGE = "leakage"  # the code of both kinds
+
 
 def repeated(labels: NDArray[Any], out: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
     """The rows [n] that have the label of an earlier one, of those that are not ``out`` [N]."""
@@ -237,12 +239,12 @@ class Leakage:
         if is_exact.any():
             both = pluralize(int(asked.sum()), "row")
             what = f"they ask what {both} of {self._file} ask, which should be new to the model"
-            yield DataFinding("leakage", what, np.flatnonzero(is_exact))
+            yield DataFinding(LEAKAGE, what, np.flatnonzero(is_exact), held=int(asked.sum()))
         near = near_those_before(self._texts.fingerprints(), len(self._held))
         near &= ~(is_exact | is_task)
         if near.any():
             what = f"they ask nearly what rows of {self._file} ask, which should be new"
-            yield DataFinding("leakage", what, np.flatnonzero(near))
+            yield DataFinding(LEAKAGE, what, np.flatnonzero(near))
 
     def _questions(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.bool_]]:
         """Keys of what held and training rows ask, the latter of those of tasks."""

@@ -111,7 +111,7 @@ class Quality:
             left = finding.rows[~out[finding.rows]]
             count = None if finding.count is None else int(np.count_nonzero(~out))
             if len(left) or count:
-                notes.append(self._note(DataFinding(finding.code, finding.message, left, count)))
+                notes.append(self._note(replace(finding, rows=left, count=count)))
         return tuple(notes)
 
     def _findings(self, out: NDArray[np.bool_]) -> Iterator[DataFinding]:
@@ -143,7 +143,8 @@ class Quality:
             more = ", ..." if len(rows) > SHOWN_PLACES else ""
             message = f"{message}: {', '.join(places)}{more}"
             rows = []
-        return Note(finding.code, message, count, tuple(self._lines[i] for i in rows))
+        lines = tuple(self._lines[i] for i in rows)
+        return Note(finding.code, message, count, lines, held=finding.held)
 
 
 @dataclass(frozen=True, slots=True)

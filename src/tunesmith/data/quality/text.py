@@ -163,10 +163,12 @@ def no_rows() -> NDArray[np.int64]:
 class DataFinding:
     """Something worth knowing: ``rows`` are the numbers of the rows it is about, in order.
 
-    ``count`` is given where it is about no rows in particular.
+    ``count`` is given where it is about no rows in particular; ``held`` are the held-out rows that
+    it is about besides.
     """
 
     code: str
     message: str
     rows: NDArray[np.int64] = field(default_factory=no_rows)
     count: int | None = None
+    held: int = 0
