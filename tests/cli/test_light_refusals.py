@@ -19,7 +19,7 @@ CASES = {
     ("report", "nope"): "nope holds no run",
     ("train", "--resume", "nope"): "nope holds no run",
     ("train", "--data", "nope.jsonl"): "nope.jsonl: does not exist",
-    ("train", "nope.yaml"): "nope.yaml: cannot be read",
+    ("train", "nope.yaml"): "nope.yaml: does not exist",
     ("train", "--data", ROWS, "--model", "nope"): "'nope' is not a folder, .gguf file or known",
     ("train", "--data", ROWS, "--model", "runs/nope"): "'runs/nope' is not a folder",
     ("train", "--data", ROWS, "--out", TAKEN): "taken is not empty and holds no run",

@@ -79,6 +79,34 @@ SAID = [
         "오류가 2개 있어 이 데이터로는 학습을 시작하지 않습니다. "
         "알림 1개는 docs/data-quality.md에 설명되어 있습니다.",
     ),
+    (  # of one message with two sentences, behind another
+        "a.csv: this is not a header: 3 of 4 columns without a name. The first row must name the "
+        "columns: write one, or remove what is above it. If it is a row, count the columns from 0: "
+        "--data.map prompt=0.",
+        "a.csv: 열 이름 행이 아닙니다: 열 4개 가운데 3개에 이름이 없습니다. "
+        "첫 행에는 열 이름이 있어야 합니다. 열 이름을 적거나 그 위에 있는 것을 지우세요. "
+        "자료라면 열을 0부터 세어 알려 주세요: "
+        "--data.map prompt=0.",
+    ),
+    (
+        "step 7/120 · 1:06:05 left · loss 0.500 · held-out 0.750 (step 5, the best by its answers) "
+        "· 745 tokens/s · 2.0 GB · evaluation 2:00",
+        "스텝 7/120 · 1:06:05 남음 · 손실 0.500 · 따로 둔 행의 손실 0.750 (스텝 5, 답이 가장 좋음) "
+        "· 초당 745토큰 · 2.0 GB · 평가 2:00",
+    ),
+    ("48 minutes to 1 hour 8 minutes", "48분~1시간 8분"),
+    ("1 hour 50 minutes to 2 hours", "1시간 50분~2시간"),
+    (
+        "step 30 has the lowest held-out loss (1.22), but 62 % of the answers to training rows "
+        "pass the first check there, and 96 % at step 75 (1.52)",
+        "따로 둔 행의 손실은 스텝 30에서 가장 낮지만(1.22) 그때는 학습 행에 대한 답의 62%만 "
+        "첫 검사를 통과했고, 스텝 75(1.52)에서는 96%가 통과했습니다",
+    ),
+    (
+        "the chat template inserts this system prompt where a row has none: 'I am, you are' "
+        "(64 rows)",
+        "시스템 프롬프트가 없는 행에는 채팅 템플릿이 이것을 넣습니다: 'I am, you are' (64행)",
+    ),
     ("system prompt: Be brief. Be kind.", "시스템 프롬프트: Be brief. Be kind."),
     (
         "note: rows left out by --data.drop empty (2 rows: line 21, 22) [dropped]",

@@ -1,14 +1,16 @@
 """A run's folder is taken where nothing lies but what a killed process left of an empty one."""
 
 import contextlib
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import RunError
 from tunesmith.runs.folder import RunFolder, alone
-from tunesmith.runs.own_folder import claim_folder, own_folder
+from tunesmith.runs.own_folder import claim_folder, own_folder, unfinished_before
 from tunesmith.training.events import HeldOut
 
 
@@ -116,3 +118,18 @@ def test_a_place_where_no_folder_can_be_made_is_refused(tmp_path, monkeypatch):
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(RunError, match="cannot be made"):
         claim_folder("rows-lora")
+
+
+def test_the_last_stopped_run_of_the_same_name_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wanted = RunConfig.model_validate({"data": {"train": "rows.jsonl"}})
+    assert unfinished_before(wanted) is None
+    first, second, third = (RunFolder(claim_folder("rows-lora")) for _ in range(3))
+    for run, reason in ((first, "stopped"), (second, None), (third, "done")):
+        run.metrics.write_text('{"step": 1}\n')
+        if reason is not None:
+            run.summary.write_text(json.dumps({"reason": reason}))
+    assert unfinished_before(wanted) == second.path
+    second.summary.write_text('{"reason": "early"}')
+    assert unfinished_before(wanted) == first.path
+    assert unfinished_before(wanted.model_copy(update={"out": "elsewhere"})) is None

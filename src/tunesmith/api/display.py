@@ -130,6 +130,7 @@ INFORMATION = {
     "base",
     "data",
     "resumed",
+    "unfinished",
     "complete",
     "best",
     "inserted_system_prompt",

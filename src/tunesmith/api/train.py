@@ -154,8 +154,9 @@ def train(
         if require_verdict:
             by_first(lambda: _require_checks(folder, config))
 
-        from tunesmith.runs.own_folder import placed
+        from tunesmith.runs.own_folder import placed, unfinished_before
 
+        unfinished = None if config is None else by_first(lambda: unfinished_before(config))
         with placed(config) as made:
 
             def interrupted(display: "RunDisplay") -> str:
@@ -164,6 +165,8 @@ def train(
             with working(
                 STOPPING, stopped=interrupted, on_event=on_event, progress=progress
             ) as work:
+                if unfinished is not None:
+                    work.progress.notice("unfinished", _unfinished_text(unfinished))
                 run = finished(_train(made, folder, ranks, work.progress), work)
     if run.summary.reason == "stopped":
         raise Cancelled(_resume_text(run.folder), run)
@@ -251,6 +254,11 @@ def _begun(config: "RunConfig | None") -> Path | None:
     """The folder that was asked for, if the run got as far as to write its config."""
     out = Path(config.out) if config is not None and config.out is not None else None
     return out if out is not None and (out / "config.yaml").is_file() else None
+
+
+def _unfinished_text(run: Path) -> str:
+    command = f"tunesmith train --resume {shlex.quote(str(run))}"
+    return f"the earlier run {run} was stopped, and this one starts anew; to resume it: {command}"
 
 
 def _resume_text(run: Path | None) -> str:

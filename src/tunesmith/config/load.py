@@ -16,6 +16,7 @@ from tunesmith.config.renamed import new_key, with_new_names
 from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import keys_with_types
 from tunesmith.core.errors import ConfigError, UsageError
+from tunesmith.core.phrases import nearest
 
 PAIRS = re.compile(r",(?=[^,=]+=)")  # a comma before another a=b
 SETTINGS = "settings"  # where values come from that Python gives
@@ -153,9 +154,15 @@ def read_yaml(path: Path, *, warn: bool = True) -> dict[str, object]:
         raise ConfigError(f"{path} is a folder, not a config file.", remedy=_way_on(path))
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = nearest(path.name, [each.name for each in path.parent.glob("*.y*ml")])
+        meant = f"Did you mean {path.parent / near}? " if near else ""
+        remedy = f"{meant}`tunesmith init DATA` writes one."
+        raise ConfigError(f"{path}: does not exist.", remedy=remedy) from None
     except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"{path}: cannot be read: {error}.", remedy="`tunesmith init DATA` writes one."
+            f"{path}: cannot be read: {reason}.", remedy="`tunesmith init DATA` writes one."
         ) from None
     try:
         values = yaml.load(text, _OnceEach)  # a SafeLoader

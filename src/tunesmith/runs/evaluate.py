@@ -33,7 +33,8 @@ from tunesmith.runs.inputs import require_files, require_target, run_of
 from tunesmith.runs.locate import locate
 from tunesmith.runs.lock import changed_rows
 from tunesmith.runs.result import open_for
-from tunesmith.runs.rows import load_rows_for, with_caveats
+from tunesmith.runs.row_notes import with_caveats
+from tunesmith.runs.rows import load_rows_for
 
 NAME = "tuned"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tunesmith.config.run import RunConfig
 from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import is_restarted
-from tunesmith.runs.folder import cannot_be_made
+from tunesmith.runs.folder import RunFolder, cannot_be_made
 
 
 def name_of_rows(path: str) -> str:
@@ -67,6 +67,17 @@ def placed(config: RunConfig | None) -> Iterator[RunConfig | None]:
         return
     with own_folder(config.out, _stem_of(config)) as out:
         yield config.model_copy(update={"out": str(out)})
+
+
+def unfinished_before(config: RunConfig) -> Path | None:
+    """The last of the runs of the same name that were stopped before their end; None where there is
+    none, or a folder is named.
+    """
+    if config.out is not None:
+        return None
+    earlier = map(RunFolder, itertools.takewhile(Path.exists, _names(_stem_of(config))))
+    stopped = [run.path for run in earlier if run.is_unfinished]
+    return stopped[-1] if stopped else None
 
 
 def begun_before(config: RunConfig) -> Path | None:

@@ -29,7 +29,8 @@ from tunesmith.runs import result
 from tunesmith.runs.alike import require_alike
 from tunesmith.runs.lock import lock_of, write_lock
 from tunesmith.runs.retention import retention_of
-from tunesmith.runs.rows import load_rows_for, report_rows, with_caveats
+from tunesmith.runs.row_notes import report_rows, with_caveats
+from tunesmith.runs.rows import load_rows_for
 from tunesmith.runs.started import StartedRun, with_length
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State

@@ -4,7 +4,7 @@
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
@@ -17,11 +17,9 @@ from tunesmith.config import DataSettings, RunConfig
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_store
-from tunesmith.data.chat_format import inserted_system_prompt, require_system_messages
+from tunesmith.data.chat_format import require_system_messages
 from tunesmith.data.dataset import Dataset, Limit, Numbers, RunRows, joined, limited, nothing_left
 from tunesmith.data.faults import Faults, Note, RowReport, refuse
-from tunesmith.data.quality.copies import LEAKAGE
-from tunesmith.data.quality.persona import persona_notes
 from tunesmith.data.quality.report import (
     DATASET_REPORT,
     QUALITY_VERSION,
@@ -36,11 +34,8 @@ from tunesmith.data.token_cache import TOKENS_VERSION, Work, combined, tokens_of
 from tunesmith.data.token_store import ConversationSubset, TokenFile
 from tunesmith.data.tokenize import Recipe
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.methods.virtual_tokens import narrow_layers
 from tunesmith.models.cache import cache_root
-from tunesmith.runs.enough import few_notes
 from tunesmith.runs.inputs import source_request
-from tunesmith.runs.language_fit import language_notes
 
 Item = TypeVar("Item")
 
@@ -230,7 +225,6 @@ def _in_order(faults: Faults, files: Sequence[str]) -> Faults:
 ONCE: NDArray[np.float64] = np.zeros(0)
 
 MAX_SAMPLED = 2000
-FEW_LEAKED = 0.05  # of the held-out rows: that training rows ask so many is noted alone
 
 
 def load_rows(
@@ -313,49 +307,3 @@ def load_rows_for(
         seed=config.train.seed,
         progress=progress,
     )
-
-
-def with_caveats(
-    config: RunConfig, loaded: LoadedBase, rows: RunRows, adapter: str | None
-) -> RunRows:
-    """The rows with what lowers the worth of their scores: the base hardly reads their language, or
-    training rows ask the same as more than a few of those that are held out.
-    """
-    unread = language_notes(
-        rows.sample or rows.held_conversations,
-        config.model,
-        loaded.tokenizer(adapter),
-        device=config.device,
-        loaded=loaded,
-    )
-    few = FEW_LEAKED * len(rows.held_conversations)
-    leaked = [note for note in rows.train.notes if note.code == LEAKAGE and note.held > few]
-    return replace(rows, caveats=(*unread, *leaked))
-
-
-def report_rows(
-    config: RunConfig, loaded: LoadedBase, rows: RunRows, adapter: str, progress: Progress
-) -> None:
-    """Report how many rows there are, and what was noticed of them."""
-    held = len(rows.held) if rows.held else 0
-    progress.notice(
-        "data",
-        f"{pluralize(len(rows.train), 'row')} of {pluralize(rows.train.tokens, 'token')} to "
-        f"train on ({rows.train.supervised_tokens:,} supervised), {held:,} held out",
-    )
-    few = few_notes(config, rows.train.lengths, held, copies=rows.copies)
-    own = (*few, *_persona(loaded, rows, adapter), *rows.train.notes)
-    for note in dict.fromkeys((*rows.caveats, *own)):
-        progress.notice(note.code, note.text())
-    lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
-    for narrow in narrow_layers(loaded.engine, adapter):
-        if count := int((lengths > narrow.length).sum()):
-            longer = f"{count:,} of {pluralize(len(lengths), 'row')} are that long"
-            progress.notice("window", f"{narrow}; {longer}")
-
-
-def _persona(loaded: LoadedBase, rows: RunRows, adapter: str) -> Iterator[Note]:
-    """Reports where the system prompt that rows are read under disagrees with their answers."""
-    tokenizer = loaded.tokenizer(adapter)
-    if tokenizer.chat_template:
-        yield from persona_notes(rows.sample, inserted_system_prompt(tokenizer))

@@ -32,7 +32,7 @@ MAX_LINES = 1000  # of a warning that are listed; its count is of all
 SHOWN_PLACES = 5
 # Of what is found in rows. Another number with every change of it: else a report of before that the
 # cache holds is taken.
-QUALITY_VERSION = 3
+QUALITY_VERSION = 4
 COPIES = ("near_duplicates", "duplicates")
 
 
