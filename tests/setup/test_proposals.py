@@ -66,6 +66,12 @@ def test_distinct_answers_give_no_label():
     assert proposed(WORDS) == []
 
 
+def test_a_closing_formula_that_some_answers_lack_is_proposed_before_their_politeness():
+    answers = [f"주문 {n}번을 바로 확인해 드릴게요 😊" for n in range(58)]
+    found = proposed([*answers, "주문을 확인해 드릴게요", "잠시만 기다려 주세요."])
+    assert found[0] == {"kind": "ends_with", "endings": ["바로 확인해 드릴게요 😊"]}
+
+
 def test_a_common_ending_gives_ends_with_and_punctuation_is_set_aside():
     assert proposed(ENDINGS)[0] == {"kind": "ends_with", "endings": ["해요"]}
 

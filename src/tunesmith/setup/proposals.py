@@ -32,6 +32,7 @@ from tunesmith.setup.proposal import Proposal, passes, scored
 
 # Fewer rows, or a smaller share of them, are chance.
 MIN_ROWS, SHARE = 10, 0.99
+FORMULA = 0.95  # of the answers: a closing formula, which people forget now and then
 ROWS_PER_ENDING, MAX_ENDINGS, LONGEST_ENDING = 3, 3, 40
 MAX_PHRASE_WORDS = 6
 PAUSES = ".!?~…,;:。！？、 \n\t"  # with which another sentence ends
@@ -46,6 +47,9 @@ def common_endings(answers: Sequence[str]) -> list[str]:
     whole = _shared_ending(answers)
     if len(whole) > 1:
         return [whole]
+    phrase = _shared_ending(_alike(answers))
+    if " " in phrase:  # a formula, and not the form of a verb that few answers happen to lack
+        return [phrase]
     bare = [_without_punctuation(answer) for answer in answers]
     last = Counter(text[-1] for text in bare if text and text[-1].isalpha())
     common = [(letter, count) for letter, count in last.most_common(MAX_ENDINGS)]
@@ -56,6 +60,18 @@ def common_endings(answers: Sequence[str]) -> list[str]:
     if sum(map(len, kept.values())) < SHARE * len(answers):
         return []
     return [_shared_ending(group) or letter for letter, group in kept.items()]
+
+
+def _alike(answers: Sequence[str]) -> Sequence[str]:
+    """Nearly all answers: those with the longest ending that so many share."""
+    group = answers
+    for length in range(1, LONGEST_ENDING + 1):
+        tails = Counter(text[-length:] for text in group)
+        tail, count = tails.most_common(1)[0]
+        if count < FORMULA * len(answers):
+            break
+        group = [text for text in group if text.endswith(tail)]
+    return group
 
 
 def _prefix(rows: Iterable[Sequence[str]]) -> list[str]:
