@@ -23,12 +23,16 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 WHOLE, BROKEN = "whole", "broken"
 EVALUATING = ("scoring ", "answering ")  # how lines of an evaluation's progress begin
-# A few steps, and an evaluation of every kind of work: answers, likelihoods, questions of probes.
+# A few steps, and a short evaluation: answers, likelihoods of texts, questions of probes.
 SETTINGS = {
     "train.steps": "2",
     "evaluate.checks": "json",
-    "evaluate.rows": "24",
+    "evaluate.rows": "8",
+    "evaluate.num_fewshot": "0",
+    "evaluate.max_new_tokens": "24",
     "evaluate.timed_rows": "2",
+    "evaluate.consistency": "none",
+    "evaluate.knowledge": "none",
     "evaluate.forgetting.probes": "copa,instructions",
 }
 
