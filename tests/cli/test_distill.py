@@ -171,7 +171,7 @@ def test_nothing_that_passes_ends_in_1_with_a_remedy(words, tmp_path, tunesmith)
         (["--keep", "5"], 2, "set samples to 5 or more, or keep to 4 or less"),
         (["--temperature", "0"], 2, "same answer 4 times"),
         (["--samples", "0"], 2, "samples"),
-        (["--config", "gone.yaml"], 1, "gone.yaml: cannot be read"),
+        (["--config", "gone.yaml"], 1, "gone.yaml: does not exist"),
         (["--resume"], 1, "nothing to resume"),
     ],
 )

@@ -149,7 +149,7 @@ def test_a_run_cut_off_before_its_first_checkpoint_can_go_on_too(runs, tunesmith
         (("--data", "a", "--method.rank"), 2, "--method.rank needs a value."),
         (("a.yaml", "b.yaml"), 2, "One CONFIG can be given, not 2: a.yaml, b.yaml."),
         (("rows.jsonl",), 2, "tunesmith train --data rows.jsonl"),
-        (("none.yaml",), 1, "none.yaml: cannot be read"),
+        (("none.yaml",), 1, "none.yaml: does not exist"),
         (("--resume", "x", "--train.steps", "3"), 2, "it takes nothing else"),
     ],
 )

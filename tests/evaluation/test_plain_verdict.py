@@ -35,7 +35,8 @@ def test_a_clear_gain_is_said_in_numbers_of_a_hundred():
     [
         (
             document({"base": 0.5, "tuned": 0.5}, n=6, reasons=["too-few-rows"], rows_needed=40),
-            "질문을 6개만 물어서 우연일 수 있습니다. 약 40개를 물으면 분명해집니다.",
+            "질문을 6개만 물어서 우연일 수 있습니다. "
+            "학습에 쓰지 않은 질문을 약 40개 물으면 분명해집니다.",
         ),
         (
             document({"base": 0.5, "tuned": 0.5}, n=6, reasons=["too-few-rows"]),

@@ -174,8 +174,8 @@ def test_the_result_is_the_best_checkpoint_and_the_run_says_why(tmp_path, decide
     said = [e.message for e in heard if getattr(e, "code", None) in ("answers", "best")]
     assert said == [
         "The checkpoint of step 9 is the best: held-out loss 1.60; at the end 1.70 (nats a token).",
-        "step 6 has the lowest held-out loss (1.40), but 50% of the answers to training rows "
-        "pass the first check there, and 90% at step 9 (1.60)",
+        "step 6 has the lowest held-out loss (1.40), but 50 % of the answers to training rows "
+        "pass the first check there, and 90 % at step 9 (1.60)",
     ]
 
 
@@ -288,8 +288,8 @@ def test_a_checkpoint_that_answers_clearly_worse_is_no_choice(tmp_path):
     assert (chosen.best.step, chosen.reason, chosen.last.step) == (3, "answers", 4)
     why = selection.answers_text(folder, 3)
     assert why == (
-        "step 2 has the lowest held-out loss (1.30), but 70% of the answers to training rows "
-        "pass the first check there, and 100% at step 3 (1.70)"
+        "step 2 has the lowest held-out loss (1.30), but 70 % of the answers to training rows "
+        "pass the first check there, and 100 % at step 3 (1.70)"
     )
     assert selection.answers_text(folder, 2) is None
     assert selection.answers_text(folder, None) is None

@@ -268,11 +268,27 @@ def result_lines(summary: "RunSummary") -> Iterator[str]:
 
 
 def next_commands(summary: "RunSummary") -> list[str]:
-    """What can be typed now: resume if it was stopped, talk to the result."""
+    """What can be typed now: resume if it was stopped, ask more where too few rows were asked, talk
+    to the result.
+    """
     run = shlex.quote(summary.run)
     resume = [f"tunesmith train --resume {run}"] if summary.reason == "stopped" else []
     chat = [f"tunesmith chat {run}"] if summary.adapter is not None else []
-    return [*resume, *chat, *_export(summary, run), f"tunesmith runs show {run}"]
+    return [
+        *resume,
+        *_more_rows(summary, run),
+        *chat,
+        *_export(summary, run),
+        f"tunesmith runs show {run}",
+    ]
+
+
+def _more_rows(summary: "RunSummary", run: str) -> Iterator[str]:
+    """How more held-out rows are asked, where so few were that the verdict is open."""
+    evaluation: Document = summary.evaluation or {}
+    verdict = evaluation.get("verdict") or {}
+    if "too-few-rows" in (verdict.get("reasons") or ()) and summary.adapter is not None:
+        yield f"tunesmith evaluate {run} --data NEW-ROWS.jsonl"
 
 
 def _export(summary: "RunSummary", run: str) -> Iterator[str]:

@@ -47,8 +47,7 @@ def common_endings(answers: Sequence[str]) -> list[str]:
     whole = _shared_ending(answers)
     if len(whole) > 1:
         return [whole]
-    phrase = _shared_ending(_alike(answers))
-    if " " in phrase:  # a formula, and not the form of a verb that few answers happen to lack
+    if " " in (phrase := _shared_ending(_alike(answers))):  # no mere form of a verb
         return [phrase]
     bare = [_without_punctuation(answer) for answer in answers]
     last = Counter(text[-1] for text in bare if text and text[-1].isalpha())
@@ -66,8 +65,7 @@ def _alike(answers: Sequence[str]) -> Sequence[str]:
     """Nearly all answers: those with the longest ending that so many share."""
     group = answers
     for length in range(1, LONGEST_ENDING + 1):
-        tails = Counter(text[-length:] for text in group)
-        tail, count = tails.most_common(1)[0]
+        ((tail, count),) = Counter(text[-length:] for text in group).most_common(1)
         if count < FORMULA * len(answers):
             break
         group = [text for text in group if text.endswith(tail)]
