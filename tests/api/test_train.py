@@ -77,6 +77,7 @@ def test_a_run_knows_what_it_reached_and_shows_itself(go, tmp_path):
     document = run.to_json()
     assert document["steps"] == 4
     assert document["next"][0] == f"tunesmith chat {run.folder}"
+    assert f"tunesmith evaluate {run.folder} --data NEW-ROWS.jsonl" in document["next"]
     assert any(isinstance(event, StepDone) for event in events)
     assert isinstance(events[-1], Phase | Ended) or events[-1].name == "notice"
 

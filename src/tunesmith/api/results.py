@@ -268,16 +268,16 @@ def result_lines(summary: "RunSummary") -> Iterator[str]:
 
 
 def next_commands(summary: "RunSummary") -> list[str]:
-    """What can be typed now: resume if it was stopped, ask more where too few rows were asked, talk
-    to the result.
+    """What can be typed now: resume if it was stopped, talk to the result, ask more where too few
+    rows were asked.
     """
     run = shlex.quote(summary.run)
     resume = [f"tunesmith train --resume {run}"] if summary.reason == "stopped" else []
     chat = [f"tunesmith chat {run}"] if summary.adapter is not None else []
     return [
         *resume,
-        *_more_rows(summary, run),
         *chat,
+        *_more_rows(summary, run),
         *_export(summary, run),
         f"tunesmith runs show {run}",
     ]
