@@ -94,7 +94,8 @@ def _end(run: "subprocess.Popen[str]") -> None:
 def _scores(run: Path) -> Sequence[object]:
     """What was scored, without the times."""
     found = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
-    return [found[key] for key in ("checks", "forgetting", "verdict")]
+    checks = {name: arm["checks"] for name, arm in found["arms"].items()}
+    return [checks, found["forgetting"], found["verdict"]]
 
 
 if __name__ == "__main__":
