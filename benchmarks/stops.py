@@ -51,7 +51,7 @@ def main() -> None:
     stops = []
     for number in range(given.stops):
         run = _started(given.out, BROKEN, resumed=number > 0)
-        stops.append(_stopped(run, SIGNALS[number % 2], after=draw.uniform(0, whole / given.stops)))
+        stops.append(_stopped(run, SIGNALS[number % 2], after=draw.uniform(0, whole / 10)))
     _end(_started(given.out, BROKEN, resumed=given.stops > 0))
     scores = [_scores(given.out / name) for name in (WHOLE, BROKEN)]
     result = {"seconds": whole, "stops": stops, "same_scores": scores[0] == scores[1]}
