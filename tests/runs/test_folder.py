@@ -128,8 +128,11 @@ def test_the_last_stopped_run_of_the_same_name_is_found(tmp_path, monkeypatch):
     for run, reason in ((first, "stopped"), (second, None), (third, "done")):
         run.metrics.write_text('{"step": 1}\n')
         if reason is not None:
-            run.summary.write_text(json.dumps({"reason": reason}))
+            run.summary.write_text(json.dumps({"reason": reason, "steps": 1}))
+        run.config.write_text("{}")
     assert unfinished_before(wanted) == second.path
-    second.summary.write_text('{"reason": "early"}')
+    with alone(second.path):  # it runs now
+        assert unfinished_before(wanted) == first.path
+    second.summary.write_text(json.dumps({"reason": "early", "steps": 1}))
     assert unfinished_before(wanted) == first.path
     assert unfinished_before(wanted.model_copy(update={"out": "elsewhere"})) is None

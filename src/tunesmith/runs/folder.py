@@ -134,15 +134,6 @@ class RunFolder:
         """Whether a step was done, so that there is something to resume."""
         return self.checkpoints.exists() or any(read_lines(self.metrics))
 
-    @property
-    def is_unfinished(self) -> bool:
-        """Whether steps were done and training was stopped or killed before its end."""
-        try:
-            ended = json.loads(self.summary.read_text(encoding="utf-8"))["reason"] != "stopped"
-        except (OSError, ValueError, KeyError, TypeError):
-            ended = False
-        return self.is_begun and not ended
-
     def discard(self) -> None:
         """Remove the run; of the working folder, or one that cannot be renamed, what is in it.
 

@@ -10,6 +10,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.rank_work import by_first
 from tunesmith.core.ranks import is_restarted
 from tunesmith.runs.folder import RunFolder, cannot_be_made
+from tunesmith.runs.history import read_run
 
 
 def name_of_rows(path: str) -> str:
@@ -70,14 +71,14 @@ def placed(config: RunConfig | None) -> Iterator[RunConfig | None]:
 
 
 def unfinished_before(config: RunConfig) -> Path | None:
-    """The last of the runs of the same name that were stopped before their end; None where there is
-    none, or a folder is named.
+    """The last of the runs of the same name that can be resumed, of which none runs now; None where
+    there is none, or a folder is named.
     """
     if config.out is not None:
         return None
-    earlier = map(RunFolder, itertools.takewhile(Path.exists, _names(_stem_of(config))))
-    stopped = [run.path for run in earlier if run.is_unfinished]
-    return stopped[-1] if stopped else None
+    earlier = itertools.takewhile(Path.exists, _names(_stem_of(config)))
+    begun = [path for path in earlier if RunFolder(path).is_begun]
+    return next((path for path in reversed(begun) if read_run(path).can_resume), None)
 
 
 def begun_before(config: RunConfig) -> Path | None:
