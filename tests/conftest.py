@@ -20,6 +20,9 @@ os.environ["LC_ALL"] = "C.UTF-8"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# No test cuts the power: what a killed process wrote is read by the next one all the same.
+os.fsync = lambda _: None
+
 # Tables are as wide as in a pipe, whatever terminal the tests run in; workers are given one of 80.
 os.environ.pop("COLUMNS", None)
 

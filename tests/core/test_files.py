@@ -164,6 +164,14 @@ def test_a_file_system_that_refuses_is_told_with_the_way_on(tmp_path):
         files.write_text(tmp_path / "file" / "t", "")
 
 
+def test_a_text_and_its_folder_are_forced_to_the_disk(tmp_path, monkeypatch):
+    forced = []
+    monkeypatch.setattr("os.fsync", lambda handle: forced.append(os.fstat(handle).st_ino))
+    path = tmp_path / "t"
+    files.replace_text(path, "new")
+    assert forced == [path.stat().st_ino, tmp_path.stat().st_ino]
+
+
 def test_the_disk_is_forced_in_one_place_only():
     assert [module.where for module in modules() if "fsync(" in module.text] == [
         "src/tunesmith/core/files.py"
