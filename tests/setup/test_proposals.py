@@ -38,16 +38,20 @@ JSON_ANSWERS = [json.dumps({"intent": "ab"[i % 2], "text": w}) for i, w in enume
 ENDINGS = [f"{word} 해" + ("요", "요!", "요~")[i % 3] for i, word in enumerate(WORDS)]
 
 
-def test_json_answers_give_a_json_check_with_their_keys_and_a_label_of_the_class():
+def test_json_answers_give_a_label_of_the_class_which_decides_and_a_json_check_with_their_keys():
     assert proposed(JSON_ANSWERS) == [
-        {"kind": "json", "schema": {"type": "object", "required": ["intent", "text"]}},
         {"kind": "label", "field": "intent"},
+        {"kind": "json", "schema": {"type": "object", "required": ["intent", "text"]}},
     ]
+
+
+def test_json_decides_where_no_key_names_a_class_or_holds_slots():
+    assert kinds([json.dumps({"text": word}) for word in WORDS]) == ["json"]
 
 
 def test_only_keys_that_all_answers_have_are_required():
     answers = [*JSON_ANSWERS, json.dumps({"intent": "a"})]
-    assert proposed(answers)[0]["schema"]["required"] == ["intent"]
+    assert proposed(answers)[-1]["schema"]["required"] == ["intent"]
 
 
 def kinds(answers):
@@ -122,7 +126,8 @@ def test_a_number_behind_its_marker_is_proposed_and_its_steps_after_it():
 def test_slots_in_brackets_and_in_a_key_are_proposed():
     assert proposed(SLOTS)[0] == {"kind": "slots"}
     answers = [json.dumps({"intent": "ab"[i % 2], "slots": {"w": w}}) for i, w in enumerate(WORDS)]
-    assert proposed(answers)[-1] == {"kind": "slots", "field": "slots"}
+    assert proposed(answers)[1] == {"kind": "slots", "field": "slots"}
+    assert kinds(answers) == ["label", "slots", "json"]
 
 
 def test_slots_of_the_question_are_proposed_where_answers_mention_them():

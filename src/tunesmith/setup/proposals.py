@@ -180,8 +180,8 @@ def _of_data(rows: Sequence[Conversation], answers: Sequence[str]) -> list[Propo
     Few answers that are neither get no checks.
     """
     objects = _objects(answers)
-    if objects is not None:
-        return [_json_check(objects), *_label_keys(objects), *_slot_keys(objects)]
+    if objects is not None:  # the form last: an answer that passes the others has it
+        return [*_label_keys(objects), *_slot_keys(objects), _json_check(objects)]
     if is_label := _is_label(answers):
         return [Proposal({"kind": "label"}, f"the answers are {is_label}")]
     if len(answers) < MIN_ROWS:
