@@ -93,6 +93,21 @@ def test_a_config_counts_its_rows_and_keeps_its_settings(tmp_path):
     assert wider["lora"].trainable_parameters == 2 * found["lora"].trainable_parameters
 
 
+def test_rows_that_data_drop_leaves_out_are_not_counted(tmp_path):
+    rows = rows_file(tmp_path / "rows.jsonl", count=60)
+    lines = rows.read_text().splitlines()
+    long = json.loads(lines[0])
+    long["prompt"] = "word " * 2000
+    rows.write_text("\n".join([*lines, json.dumps(long)]))
+    all_rows, kept = (
+        ts.plan("qwen3-0.6b", settings={"data.train": str(rows), **more}, progress=False).found.rows
+        for more in ({}, {"data.drop": ["long_tail"]})
+    )
+    assert (all_rows.rows, kept.rows) == (61, 60)
+    assert all_rows.longest > 2000 > 100 > kept.longest
+    assert kept.tokens < all_rows.tokens - 2000
+
+
 def test_a_micro_batch_has_room_for_what_a_step_retains(tmp_path):
     rows = rows_file(tmp_path / "rows.jsonl", count=40)
     given = {"data.train": str(rows), "train.tokens_per_step": 1000, "train.epochs": 100}

@@ -25,6 +25,9 @@ CASES = {
     ("train", "--data", ROWS, "--out", TAKEN): "taken is not empty and holds no run",
     ("train", "--data", ROWS, "--method.init", "nope"): "method.init: there is not a folder nope",
     ("train", "--data", ROWS, "--method.rank", "x"): "--method.rank: ",
+    ("train", "--data", "other.jsonl"): "other.jsonl:1: ",
+    ("train", "--data", ROWS, "--data.map", "prompt=que"): "que",
+    ("train", "--data", "empty.jsonl"): "empty.jsonl:3: ",
     ("evaluate", "nope"): "nope is not a run",
     ("evaluate", "nope", "--data", ROWS): "nope is not a run, adapter or base",
     ("evaluate", TAKEN, "--data", "nope.jsonl"): "nope.jsonl: does not exist",
@@ -72,6 +75,10 @@ def refused(tmp_path_factory):
     (folder / TAKEN).mkdir()
     (folder / TAKEN / "mine").write_text("")
     (folder / ROWS).write_text('{"prompt": "a", "completion": "b"}\n' * 9)
+    (folder / "other.jsonl").write_text('{"message": "a", "routing": "b"}\n' * 9)
+    row = {"prompt": "a", "completion": "b"}
+    lines = [json.dumps(each) for each in (row, row, {**row, "completion": ""})]
+    (folder / "empty.jsonl").write_text("\n".join(lines))
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder)],
         input=json.dumps(list(CASES)),

@@ -58,6 +58,20 @@ def test_without_a_command_there_is_help(tunesmith):
 
 
 @pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (("verify", "x"), "`tunesmith adapters verify`"),
+        (("export", "x"), "`tunesmith adapters export`"),
+        (("push", "x"), "`tunesmith adapters push`"),
+    ],
+)
+def test_a_command_of_a_group_is_named_where_the_group_was_left_out(words, near, tunesmith):
+    ended = tunesmith(*words)
+    assert ended.status == 2
+    assert ended.err == f"error: No such command '{words[0]}'.\nDid you mean {near}?\n"
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (("trian",), "trian"),

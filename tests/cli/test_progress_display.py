@@ -35,6 +35,11 @@ def test_a_plan_is_one_line():
     )
 
 
+def test_a_plan_names_the_learning_rate_that_auto_chose():
+    plan = replace(PLANNED, lr=0.00128)
+    assert planned_text(plan).endswith(", 4.9 M trainable parameters, learning rate 0.0013")
+
+
 def test_a_plan_of_a_resumed_run_says_where_it_goes_on():
     plan = Planned(120, 40, 4096, 2048, 4_884_480, 2_100_000_000, 440.0)
     assert planned_text(plan).endswith("(resumed after step 40)")

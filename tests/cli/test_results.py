@@ -178,6 +178,15 @@ def test_the_end_says_losses_cost_and_place():
     ]
 
 
+def test_a_stop_says_whether_the_evaluation_had_begun():
+    in_training = list(result_lines(replace(Summary(), reason="stopped", adapter=None)))
+    assert in_training[0] == "Stopped as you asked; everything is saved."
+    assert "; 11 minutes; at most" in in_training[1]
+    later = list(result_lines(replace(Summary(), reason="stopped")))
+    assert later[0] == "Stopped as you asked, during the evaluation; everything is saved."
+    assert "; 11 minutes with the evaluation; at most" in later[1]
+
+
 def test_a_run_without_held_out_rows_has_no_held_out_loss():
     lines = list(result_lines(replace(Summary(), eval_loss=None)))
     assert lines[2] == "training loss 0.500"

@@ -63,6 +63,25 @@ SAID = [
         "메모리 약 2.1 GB, 시간 약 1시간 20분, 약 4,096토큰씩 1스텝, 학습하는 수 4.9 M개",
     ),
     (
+        "about 2.1 GB, 14 to 16 minutes (11 minutes of training, 3 to 5 minutes of evaluation), "
+        "2 steps of about 4,096 tokens, 4.9 M trainable parameters, learning rate 0.0013",
+        "메모리 약 2.1 GB, 시간 약 14~16분(학습 11분, 평가 3~5분), 약 4,096토큰씩 2스텝, "
+        "학습하는 수 4.9 M개, 학습률 0.0013",
+    ),
+    (
+        "9 steps, 100 tokens at 77 tokens/s; 75 seconds; at most 1.5 GB",
+        "9스텝, 100토큰, 초당 77토큰; 75초; 메모리 최대 1.5 GB",
+    ),
+    (
+        "9 steps, 100 tokens at 77 tokens/s; 75 seconds with the evaluation; at most 1.5 GB",
+        "9스텝, 100토큰, 초당 77토큰; 평가까지 75초; 메모리 최대 1.5 GB",
+    ),
+    (
+        "No such command 'show'. Did you mean `tunesmith adapters show`, `tunesmith runs show`?",
+        "'show'라는 명령은 없습니다. "
+        "`tunesmith adapters show`, `tunesmith runs show`를 뜻하셨나요?",
+    ),
+    (
         'a.csv:5: the column "답변" (completion) is empty. Write something, or remove the row.',
         'a.csv:5: 열 "답변" (completion)이 비어 있습니다. 내용을 적거나 그 행을 지우세요.',
     ),

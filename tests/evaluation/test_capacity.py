@@ -215,7 +215,7 @@ def test_an_ordinary_spectrum_says_nothing():
     for power in (0.5, 0.8, 1.0, 1.3):
         found = assess_capacity(use(*falling(16, power)))
         assert found.findings == ()
-        assert found.text() == "The rank is neither fully used nor mostly unused."
+        assert found.text() == "The rank fits: it is neither fully used nor mostly unused."
 
 
 def test_a_flat_one_is_full_and_no_harm():

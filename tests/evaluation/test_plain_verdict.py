@@ -20,8 +20,8 @@ def test_a_clear_gain_is_said_in_numbers_of_a_hundred():
     found = document({"base": 0.1, "tuned": 0.8}, probes=[("wikitext", "kept")])
     assert plain_text(found, words_in("en")) == (
         "Of 100 answers about 80 pass now. Before training about 10 did. That is more than chance "
-        "would bring. Of what was measured besides, general questions or plain text for example, "
-        "no more was lost than is allowed."
+        "would bring. Its other abilities, such as general questions and plain text, lost no more "
+        "than is allowed."
     )
     assert plain_text(found, words_in("ko")) == (
         "답변 100개 중 약 80개가 검사를 통과합니다. 학습 전에는 약 10개였습니다. "
@@ -65,6 +65,28 @@ def test_each_reason_has_its_sentence(found, said):
 
 
 @pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"slots": 0.133}, "But another check is low, of 100: `slots` 13."),
+        (
+            {"slots": 0.133, "words": 0.0, "json": 1.0},
+            "But other checks are low, of 100: `slots` 13, `words` 0.",
+        ),
+        ({"json": 1.0}, ""),
+    ],
+)
+def test_checks_that_do_not_decide_are_named_where_they_are_low(others, said):
+    found = document({"base": 0.1, "tuned": 0.8})
+    for name, score in others.items():
+        found["arms"]["tuned"]["checks"][name] = {"score": score, "n": 50}
+    text = plain_text(found, words_in("en"))
+    assert said in text
+    assert said or "low" not in text
+    found["arms"]["tuned"]["checks"]["polite"]["score"] = 0.2  # all is low, as it says
+    assert "low, of" not in plain_text(found, words_in("en"))
+
+
+@pytest.mark.parametrize(
     ("code", "said"),
     [
         ("language_fit", "답변을 직접 읽어 보세요."),
@@ -85,7 +107,7 @@ def test_a_part_that_is_unclear_does_not_contradict_that_the_whole_is_kept():
     said = plain_text(
         document({"base": 0, "tuned": 1}, probes=probes, elsewhere=kept), words_in("en")
     )
-    assert said.endswith("no more was lost than is allowed.")
+    assert said.endswith("lost no more than is allowed.")
     assert "copa" not in said
 
 

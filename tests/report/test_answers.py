@@ -22,7 +22,8 @@ def row(base, tuned):
         (1.0, 1.0, "passes", True),
         (0.0, None, "", False),
         (None, 1.0, "", True),
-        (0.0, 0.03, "better", False),
+        (0.0, 0.03, "partly", False),
+        (0.4, 0.0, "fails", False),
     ],
 )
 def test_an_answer_without_a_score_is_in_no_group_and_only_full_ones_pass(

@@ -33,7 +33,7 @@ def test_rows_to_show_are_the_fewest(difference):
 def test_few_held_out_rows_are_reported_with_what_they_show_and_what_is_enough():
     (note,) = few_held_out(6)
     assert (note.code, note.count) == ("few_held_out", 6)
-    assert "from 67 points on at best" in note.message
+    assert "a difference of 67 points or more" in note.message
     assert "40 rows show one of 10 points" in note.message
     assert "no difference" in next(few_held_out(3)).message
     assert list(few_held_out(40)) == list(few_held_out(0)) == []
@@ -53,10 +53,10 @@ def test_few_rows_are_not_repeated_without_end():
     (note,) = few_steps([60] * 9, TrainSettings(epochs=3))
     assert "--train.epochs 10 makes about 30; add rows" in note.message
     (note,) = few_steps([60] * 9, TrainSettings())
-    assert note.message == "few steps (30): from about 45 on a task is learned; add rows"
+    assert note.message == "few steps (30): a task takes about 45 or more; add rows"
     assert list(few_steps(LENGTHS, TrainSettings())) == []
     (note,) = few_steps([60] * 9, TrainSettings(epochs=12, rows_per_step=8))
-    assert note.message.endswith("learned; add rows")
+    assert note.message.endswith("or more; add rows")
 
 
 def test_steps_that_are_asked_for_are_named():

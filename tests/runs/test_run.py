@@ -243,7 +243,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, method):
     ended = resume_run(tmp_path / "other", progress=Progress(events.append))
     assert (ended.reason, ended.steps) == ("done", 8)
     assert ended.train_loss == whole.train_loss
-    assert ended.seconds > earlier > 0
+    assert ended.seconds > stopped.seconds > earlier > 0  # with what the stop took
     assert any(isinstance(e, Notice) and e.code == "resumed" for e in events)
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         one, other = (tmp_path / run / "adapter" / name for run in ("run", "other"))
@@ -409,7 +409,7 @@ def test_what_was_auto_is_chosen_recorded_and_kept_by_a_resumed_run(tmp_path):
     kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]
     (planned,) = (event for event in events if isinstance(event, Planned))
     assert kept["epochs"] == MAX_EPOCHS
-    assert kept["tokens_per_step"] == planned.tokens_per_step
+    assert kept["tokens_per_step"] >= planned.tokens_per_step > 0
     assert kept["patience"] == PATIENCE
     assert abs(planned.steps - MAX_EPOCHS * kept["evaluate_steps"]) < MAX_EPOCHS  # passes differ
     (told,) = (e.message for e in events if isinstance(e, Notice) and e.code == "length")

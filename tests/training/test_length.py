@@ -77,9 +77,7 @@ def test_the_loss_of_held_out_rows_may_end_it():
 def test_training_rows_are_answered_where_a_rule_decides_and_the_run_may_end_early():
     found = chosen([20] * 60, has_held=True, is_by_rule=True)
     assert found.settings.answered_rows == ANSWERED
-    assert found.reason.endswith(
-        "a pass is the best only where 24 training rows are answered as well as at any"
-    )
+    assert found.reason.endswith("the best pass is one of those that answer 24 training rows best")
     assert chosen([20] * 60, has_held=True).settings.answered_rows == 0
     assert chosen([20] * 60, is_by_rule=True).settings.answered_rows == 0
     assert chosen([20] * 600, has_held=True, is_by_rule=True).settings.answered_rows == 0
@@ -107,7 +105,7 @@ def test_null_is_what_earlier_versions_took():
 
 def test_it_says_what_and_why():
     assert chosen([20] * 60, has_held=True).reason == (
-        "auto: steps of about 80 tokens (4 rows); 10 passes over 60 rows, 150 steps; "
+        "auto: steps of up to 80 tokens (4 rows); 10 passes over 60 rows, 150 steps; "
         "fewer if 3 passes in a row bring no better checkpoint; "
         "the result is the average of the weights over a pass"
     )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tunesmith.studies.compared import ComparisonState
     from tunesmith.studies.variants import Variant
 
-STOPPING = "stopping after this step; again: at once (the last checkpoints stay)"
+STOPPING = "stopping after this step; once more stops at once (the last checkpoints stay)"
 # A column's title: the key of a run's row, and how its value is written.
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "run": ("name", str),

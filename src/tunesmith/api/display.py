@@ -230,6 +230,8 @@ def planned_text(event: Planned) -> str:
     steps = f"{pluralize(event.steps, 'step')} of about {pluralize(event.tokens_per_step, 'token')}"
     start = f" (resumed after step {event.first_step:,})" if event.first_step else ""
     trained = f"{count_text(event.trainable_parameters)} trainable parameters"
+    if event.lr is not None:
+        trained += f", learning rate {event.lr:.2g}"
     each = f" on each of {event.ranks} ranks" if event.ranks > 1 else ""
     memory = f"about {bytes_text(event.peak_bytes)}{each}"
     return f"{memory}, {_total_text(event)}, {steps}, {trained}{start}"

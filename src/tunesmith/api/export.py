@@ -75,9 +75,11 @@ def export(  # noqa: PLR0913  # one keyword for each setting
         raise UsageError(
             f"There is no export to {to!r}.", remedy=f"Give one of {', '.join(get_args(Kind))}."
         )
+    from tunesmith.core.files import require_new
     from tunesmith.runs.locate import find_adapter
 
     found = find_adapter(str(place_of(adapter)), Path(root))
+    require_new(Path(out))
     # Heavy modules are imported after everything that can refuse at once.
     from tunesmith.exports.export import ExportOrder, export_adapter
 

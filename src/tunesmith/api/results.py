@@ -197,6 +197,7 @@ TUNED = "tuned"  # the arm whose answers are those after training
 _REASONS = {
     "done": "Done",
     "stopped": "Stopped as you asked; everything is saved",
+    "evaluation": "Stopped as you asked, during the evaluation; everything is saved",
     "early": "Ended early: the held-out loss no longer fell",
 }
 
@@ -246,20 +247,27 @@ def cost_text(summary: "RunSummary") -> str:
     """Steps and tokens, the speed of the training, and the time and memory of all of it."""
     rate = summary.tokens_per_second
     speed = "" if rate is None else f" at {rate:,.0f} tokens/s"
+    all_of_it = " with the evaluation" if _was_trained(summary) else ""
     return (
         f"{pluralize(summary.steps, 'step')}, {pluralize(summary.tokens, 'token')}{speed}; "
-        f"{duration(summary.seconds)} with the evaluation; at most "
-        f"{bytes_text(summary.peak_bytes)}"
+        f"{duration(summary.seconds)}{all_of_it}; at most {bytes_text(summary.peak_bytes)}"
     )
+
+
+def _was_trained(summary: "RunSummary") -> bool:
+    """Whether training ended by itself: a stop came in the evaluation, if at all."""
+    return summary.reason != "stopped" or summary.adapter is not None
 
 
 def result_lines(summary: "RunSummary") -> Iterator[str]:
     """How it ended, what it cost, what it reached, and where it is."""
-    yield f"{_REASONS.get(summary.reason, summary.reason)}."
+    stopped = summary.reason == "stopped"
+    reason = "evaluation" if stopped and _was_trained(summary) else summary.reason
+    yield f"{_REASONS.get(reason, reason)}."
     yield cost_text(summary)
     held_out = "" if summary.eval_loss is None else f", held-out loss {summary.eval_loss:.3f}"
     yield f"training loss {summary.train_loss:.3f}{held_out}"
-    if not summary.evaluation and summary.reason != "stopped":
+    if not summary.evaluation and not stopped:
         yield "no held-out answers were checked: loss only (`tunesmith init DATA` proposes rules)"
         yield f"report: {summary.report}"
     yield f"run: {summary.run}"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tunesmith.studies.search_state import SearchState
 
 MINUTES = 30.0
-STOPPING = "stopping after this step; again: at once (the last checkpoints stay)"
+STOPPING = "stopping after this step; once more stops at once (the last checkpoints stay)"
 TITLES = ("setting", "values", "state", "steps", "loss", "score")
 NUMBERS = ("steps", "loss", "score")
 

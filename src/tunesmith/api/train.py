@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tunesmith.config.run import RunConfig
     from tunesmith.runs.summary import RunSummary
 
-STOPPING = "stopping after this step; again: at once (the last checkpoint stays)"
+STOPPING = "stopping after this step; once more stops at once (the last checkpoint stays)"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -201,7 +201,7 @@ def _refusable(
     That is before heavy modules are imported.
     """
     from tunesmith.runs.folder import RunFolder
-    from tunesmith.runs.inputs import require_inputs
+    from tunesmith.runs.inputs import require_inputs, require_rows
     from tunesmith.runs.own_folder import begun_before
 
     if folder is not None:
@@ -211,6 +211,7 @@ def _refusable(
     if (begun := begun_before(config)) is not None:
         return config.model_copy(update={"out": str(begun)})
     require_inputs(config, is_named=is_named)
+    require_rows(config.data)
     return config
 
 

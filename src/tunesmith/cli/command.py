@@ -264,12 +264,13 @@ def _plain(value: object) -> object:
 
 def _unexpected(error: Exception) -> TunesmithError:
     """A fault of ours: its traceback in a file that the message names."""
-    from tunesmith.core.files import reason_of, refusal_of
+    from tunesmith.core.files import reason_of, refusal_of, remedy_of
 
     refused = refusal_of(error)
     if refused is not None and refused.errno in _FIXABLE:
         where = f"{refused.filename}: " if refused.filename else ""
-        return TunesmithError(f"{where}{reason_of(refused)}.", code="file_system")
+        what = f"{where}{reason_of(refused)}."
+        return TunesmithError(what, remedy=remedy_of(refused), code="file_system")
     what = f"Unexpected {type(error).__name__}: {error}"
     try:
         file = _write_traceback(error)
@@ -285,10 +286,9 @@ def _write_traceback(error: Exception) -> Path:
     now = datetime.now(UTC)
     file = errors_folder() / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}.txt"
     python = f"Python {platform.python_version()}, {platform.platform()}"
-    head = f"tunesmith {tunesmith.__version__}, {python}\n"
-    command_line = " ".join(sys.argv)
+    head = f"tunesmith {tunesmith.__version__}, {python}\n{' '.join(sys.argv)}\n"
     trace = "".join(traceback.format_exception(error))
-    replace_text(file, f"{head}{command_line}\n{now.isoformat()}\n\n{trace}")
+    replace_text(file, f"{head}{now.isoformat()}\n\n{trace}")
     return file
 
 

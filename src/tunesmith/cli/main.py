@@ -164,7 +164,7 @@ def _run(given: list[str]) -> int:
         message = _usage_message(error)
         if message is None:
             raise
-        usage = UsageError(message, remedy=_usage_remedy(error))
+        usage = _in_groups(error, given) or UsageError(message, remedy=_usage_remedy(error))
         refuse(usage, as_json="--json" in given)
         return usage.exit_status
     return status if isinstance(status, int) else 0
@@ -181,6 +181,22 @@ def _usage_message(error: Exception) -> str | None:
 
         error.message = reason(faults()[0])  # type: ignore[attr-defined]  # of typer's errors
     return str(say()).strip() or "A command is missing." if say is not None else None
+
+
+def _in_groups(error: Exception, given: Sequence[str]) -> UsageError | None:
+    """That a command which is none is one of a group: `tunesmith adapters export`."""
+    context = getattr(error, "ctx", None)
+    if context is None or context.parent is not None:
+        return None
+    known = getattr(context.command, "commands", {})
+    name = next((word for word in given if not word.startswith("-")), "")
+    if name in known:
+        return None
+    groups = [group for group, each in known.items() if name in getattr(each, "commands", {})]
+    if not groups:
+        return None
+    found = ", ".join(f"`tunesmith {group} {name}`" for group in groups)
+    return UsageError(f"No such command '{name}'.", remedy=f"Did you mean {found}?")
 
 
 def _usage_remedy(error: Exception) -> str:

@@ -79,7 +79,7 @@ class DataSettings(Settings):
     )
     share: float = Field(1.0, gt=0, le=1, description="share of the training rows that is used")
     format: Format = Field("auto", description="layout of a row; auto recognizes and reports it")
-    map: Columns = Field({}, description="our column: the name it has in the file")
+    map: Columns = Field({}, description="standard column: its name in the file")
     encoding: str = Field("auto", description="of text files, as in utf-8, cp949, cp1252, utf-16")
     delimiter: str | None = Field(None, description="between columns of a table: , ; tab | ...")
     part: str | None = Field(None, description="which sheet, JSON list, file of a zip, or split")
@@ -196,12 +196,12 @@ class TrainSettings(Settings):
     """How long, how fast and how carefully the loop trains."""
 
     epochs: float | Literal["auto"] | None = Field(
-        AUTO, description="passes; auto: by the number of rows; null: 3, as earlier"
+        AUTO, description="passes; auto: by the number of rows; null: 3, the former default"
     )
     steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
     minutes: float | None = Field(None, gt=0, description="time limit, instead of epochs")
     tokens_per_step: int | Literal["auto"] | None = Field(
-        AUTO, description="tokens a step; auto: about 4 to 8 rows; null: 4096, as earlier"
+        AUTO, description="tokens a step; auto: about 4 to 8 rows; null: 4096, the former default"
     )
     rows_per_step: int | None = Field(None, ge=1, description="rows a step, instead of tokens")
     tokens_per_micro_batch: int | Literal["auto"] = Field(

@@ -17,7 +17,8 @@ from tunesmith.core.errors import AdapterError, RunError
 TEMPORARY = ".tmp-"
 OLD = f"{TEMPORARY}old-"
 # What to do where the disk refuses a run; other writers have their own remedies.
-FIX_AND_RESUME = "Free space or fix the folder's permissions, then resume the run."
+FIX_AND_RESUME = "Free space or fix the folder's permissions, then try again (a run: --resume)."
+RAISE_LIMIT = "Raise it (`ulimit -f unlimited`), then try again (a run: --resume)."
 FREE_AND_RESUME = "Free space or set another folder (out), then resume the run."
 # A text is written in an instant: what is older than this was left by a process that is dead.
 LEFT_SECONDS = 24 * 3600
@@ -65,7 +66,7 @@ def require_new(folder: Path) -> None:
     require_replaceable(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise AdapterError(
-            f"{folder} exists already, and would be replaced.",
+            f"{folder} exists already, and is not replaced.",
             remedy="Name another folder, or remove it.",
             code="exists",
         )
@@ -207,7 +208,7 @@ def require_file_size(path: Path, largest: int, *, what: str) -> None:
         raise RunError(
             f"{path}: {what} is a file of {largest / 1e6:,.1f} MB, and this shell allows files of "
             f"{limit / 1e6:,.1f} MB (ulimit -f).",
-            remedy="Raise the limit (`ulimit -f unlimited`), then resume the run.",
+            remedy=RAISE_LIMIT,
             code="disk",
         )
 
@@ -221,9 +222,8 @@ def _reported(path: Path, remedy: str = FIX_AND_RESUME) -> Iterator[None]:
         refused = refusal_of(error)
         if refused is None:
             raise
-        raise RunError(
-            f"{path}: cannot be written: {reason_of(refused)}.", remedy=remedy, code="disk"
-        ) from error
+        what = f"{path}: cannot be written: {reason_of(refused)}."
+        raise RunError(what, remedy=remedy_of(refused, remedy), code="disk") from error
 
 
 def refusal_of(error: BaseException) -> OSError | None:
@@ -243,6 +243,11 @@ def reason_of(refused: OSError) -> str:
     if refused.errno == errno.EFBIG:
         return f"{reason}: a limit of this shell (see `ulimit -f`)"
     return reason
+
+
+def remedy_of(refused: OSError, other: str = "") -> str:
+    """The way out of a limit of the shell, or of another refusal."""
+    return RAISE_LIMIT if refused.errno == errno.EFBIG else other
 
 
 def _share(folder: Path) -> None:

@@ -9,6 +9,7 @@ from tunesmith.evaluation.comparison import BASE, TUNED
 from tunesmith.evaluation.findings import arm_text
 
 Document = Mapping[str, Any]
+MOST = 0.5  # of the answers, or of what they could score
 
 
 def plain_text(document: Document, words: Phrases) -> str:
@@ -25,6 +26,7 @@ def plain_text(document: Document, words: Phrases) -> str:
     if TUNED not in known:
         return ""
     sentences = [*_scores(known, verdict, words), *_reasons(verdict, known, words)]
+    sentences += _low(_checks(arms, TUNED), name, words)
     sentences += _reworded(document, known[TUNED], words)
     return " ".join([*sentences, *_forgetting(document, words), *_caveats(document, words)])
 
@@ -35,7 +37,7 @@ def _checks(arms: Mapping[str, Document], arm: str) -> Document:
 
 
 def _scores(scores: Mapping[str, Document], verdict: Document, words: Phrases) -> Iterator[str]:
-    kind = "graded" if any(map(_is_graded, scores.values())) else "passes"
+    kind = "graded" if any(map(is_graded, scores.values())) else "passes"
     yield words.phrase(f"plain.{kind}.tuned", score=_of_hundred(scores[TUNED]))
     if BASE in scores:
         yield words.phrase(f"plain.{kind}.base", score=_of_hundred(scores[BASE]))
@@ -45,7 +47,7 @@ def _scores(scores: Mapping[str, Document], verdict: Document, words: Phrases) -
         yield words.phrase(f"plain.{kind}.other", arm=arm, score=_of_hundred(scores[against]))
 
 
-def _is_graded(score: Document) -> bool:
+def is_graded(score: Document) -> bool:
     """Whether scores lie between 0 and 1, so that their sum is no count of answers."""
     total = float(score["score"]) * int(score.get("n") or 0)
     return not math.isclose(total, round(total), abs_tol=1e-6)
@@ -70,6 +72,16 @@ def _reasons(verdict: Document, scores: Mapping[str, Document], words: Phrases) 
     fell = [check for check, sign in (verdict.get("changed") or {}).items() if sign == -1]
     if fell:
         yield words.phrase("plain.fell", checks=", ".join(f"`{check}`" for check in fell))
+
+
+def _low(checks: Document, first: str, words: Phrases) -> Iterator[str]:
+    """The other checks that most answers fail, where most pass the first: it alone decides."""
+    known = {n: each["score"] for n, each in checks.items() if each.get("score") is not None}
+    if known[first] >= MOST:
+        low = {n: score for n, score in known.items() if score < MOST}
+        shown = ", ".join(f"`{n}` {100 * score:.0f}" for n, score in low.items())
+        if shown:
+            yield words.phrase("plain.low", len(low), checks=shown)
 
 
 def _reworded(document: Document, score: Document, words: Phrases) -> Iterator[str]:

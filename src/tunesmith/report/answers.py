@@ -13,6 +13,7 @@ _PARTS = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
 PRINTED_FAILURES, PRINTED_OTHERS = 40, 10  # rows on paper
 SHOWN = 500  # rows on a page: more make it slow to open
 LONGEST = 4_000  # characters of a text on the page
+GROUPS = ("worse", "fails", "partly", "better", "passes")  # in the order of the page
 MAX_PAIRS = 50_000  # of equal words in two texts; repetitive ones have more, and take minutes
 
 
@@ -23,6 +24,7 @@ class ShownText:
     arm: str
     pieces: Sequence[tuple[str, bool]]
     failed: Sequence[str]
+    partial: Sequence[str]  # checks that score it between 0 and 1, each with its score
     degenerate: Sequence[str]
     cut: int
     passed: bool  # every check, as far as each gave a score
@@ -46,7 +48,7 @@ class AnswerRow:
 def shown_answers(rows: Sequence[Document]) -> Iterator[AnswerRow]:
     """At most `SHOWN` rows in the order of the page: first those where tuned fails a check."""
     numbered = [(_group(row), number, row) for number, row in enumerate(rows, start=1)]
-    order = {"worse": 0, "fails": 1, "better": 2, "passes": 3, "": 4}
+    order = {group: place for place, group in enumerate((*GROUPS, ""))}
     printed: Counter[bool] = Counter()
     for group, number, row in sorted(numbered, key=lambda each: (order[each[0]], each[1]))[:SHOWN]:
         fails = group in ("worse", "fails")
@@ -66,7 +68,7 @@ def shown_answers(rows: Sequence[Document]) -> Iterator[AnswerRow]:
 def first_answers(rows: Sequence[AnswerRow]) -> list[AnswerRow]:
     """One row that tuning made better, and one where it fails: what to look at first."""
     found = []
-    for groups in (("better", "passes", ""), ("worse", "fails")):
+    for groups in (("better", "passes", "partly", ""), ("worse", "fails")):
         found += next(([row] for group in groups for row in rows if row.group == group), [])
     return found
 
@@ -76,8 +78,9 @@ def _said(arm: str, row: Document, text: str, reference: str) -> ShownText:
     pieces = list(_compared(short, reference)) if reference else [(short, False)]
     degenerate = list((row.get("degenerate") or {}).get(arm) or ())
     scores = _scores(row, arm)
-    passed = all(score == 1 for score in scores) if scores else "failed" in row
-    return ShownText(arm, pieces, _failed(row, arm), degenerate, cut, passed)
+    partial = [f"{name} {100 * s:.0f} %" for name, s in scores.items() if s and s < 1]
+    passed = all(s == 1 for s in scores.values()) if scores else "failed" in row
+    return ShownText(arm, pieces, _failed(row, arm), partial, degenerate, cut, passed)
 
 
 def _cut(text: str) -> tuple[str, int]:
@@ -108,17 +111,21 @@ def _failed(row: Document, arm: str) -> list[str]:
     return list((row.get("failed") or {}).get(arm) or ())
 
 
-def _scores(row: Document, arm: str) -> list[float | None]:
-    return list(((row.get("scores") or {}).get(arm) or {}).values())
+def _scores(row: Document, arm: str) -> dict[str, float | None]:
+    """By check."""
+    return dict((row.get("scores") or {}).get(arm) or {})
 
 
 def _group(row: Document) -> str:
-    """Whether tuned passes every check, and whether that is new beside the base; "" where a check
-    gave one of them no score.
+    """Whether tuned passes every check, and whether that is new beside the base; `partly` where it
+    fails none and some score it below 1, "" where a check gave one of them no score.
     """
-    if "failed" not in row or None in (*_scores(row, "tuned"), *_scores(row, "base")):
+    tuned, base = _scores(row, "tuned").values(), _scores(row, "base").values()
+    if "failed" not in row or None in (*tuned, *base):
         return ""
-    tuned, base = not _failed(row, "tuned"), not _failed(row, "base")
-    if tuned:
-        return "passes" if base else "better"
-    return "worse" if base else "fails"
+    passes = all(score == 1 for score in base) and not _failed(row, "base")
+    if _failed(row, "tuned"):
+        return "worse" if passes else "fails"
+    if any(score != 1 for score in tuned):
+        return "partly"
+    return "passes" if passes else "better"

@@ -13,7 +13,7 @@ from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.findings import part_of, share_text, text_in, words_in
 from tunesmith.evaluation.plain_verdict import plain_text
 from tunesmith.methods import table
-from tunesmith.report.answers import first_answers, shown_answers
+from tunesmith.report.answers import GROUPS, first_answers, shown_answers
 from tunesmith.report.page import PHRASES, Section, page
 from tunesmith.report.score_charts import (
     ORDER,
@@ -101,9 +101,7 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         all_rows=len(records.answers),
         printed=sum(row.is_printed for row in rows),
         arms=ORDER,
-        groups=[
-            (key, groups[key]) for key in ("worse", "fails", "better", "passes") if groups[key]
-        ],
+        groups=[(key, groups[key]) for key in GROUPS if groups[key]],
         commands="\n".join(
             f"{command}  # {words.phrase(f'repeat.{what}')}" for what, command in _commands(records)
         ),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunesmith.core.phrases import Phrases
+from tunesmith.evaluation.plain_verdict import is_graded
 from tunesmith.report.plot import (
     AROUND,
     COLOURS,
@@ -54,10 +55,11 @@ def arms_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
         if not bars:
             continue
         counts = [f"{each.get('n') or 0:,}" for each in scored.values()]
+        kind = "graded" if any(map(is_graded, scored.values())) else "title"
         notes = [*_notes(found, is_first=number == 0 and len(names) > 1, words=words), *degenerate]
         yield Plot(
             name=f"arms-{number}",
-            title=words.phrase("arms.title", check=name),
+            title=words.phrase(f"arms.{kind}", check=name),
             note=" ".join(notes),
             svg=interval_svg(f"arms-{number}", bars, axis=words.phrase("arms.axis")),
             alt=words.phrase("arms.alt", check=name, list=listed(bars)),

@@ -70,7 +70,7 @@ def few_steps(lengths: Lengths, settings: TrainSettings, *, copies: Copies = ())
     if steps >= ENOUGH_STEPS:
         return
     more = _more_steps(lengths, settings, steps, copies)
-    what = f"few steps ({steps:,}): from about {ENOUGH_STEPS} on a task is learned; {more}"
+    what = f"few steps ({steps:,}): a task takes about {ENOUGH_STEPS} or more; {more}"
     yield Note("few_steps", what, len(lengths))
 
 
@@ -101,7 +101,7 @@ def few_held_out(rows: int) -> Iterator[Note]:
     least = smallest_difference(rows)
     shows = "no difference"
     if least is not None:
-        shows = f"a difference from {100 * least:.0f} points on at best, where no answer gets worse"
+        shows = f"a difference of {100 * least:.0f} points or more, if no answer gets worse"
     what = (
         f"few held-out rows: they show {shows}; {pluralize(enough, 'row')} show one of "
         f"{100 * WANTED:.0f} points: add rows, or hold out more with --data.eval"

@@ -15,6 +15,7 @@ from tunesmith.models.names import AUTO, require_base_name
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.locate import locate, require_known
 
+READ_AT_ONCE = 2_000_000  # bytes of a file whose rows are read in under a second
 COMPARISON, SEARCH = "comparison.json", "search.json"
 
 
@@ -52,12 +53,34 @@ def source_request(settings: DataSettings, source: DataSource) -> SourceRequest:
 def require_files(settings: DataSettings) -> None:
     """Raise DataError where files of the data are missing, before anything is written or loaded."""
     report = RowReport()
-    for source in (*settings.sources, *([settings.held] if settings.held else [])):
+    for source in _sources(settings):
         if not exists(source.path):
             _, _, rows = read_rows(source_request(settings, source))  # has the words for it
             for outcome in rows:
                 report.add(outcome)
     refuse(report.faults)
+
+
+def require_rows(settings: DataSettings) -> None:
+    """Raise DataError where files here have other columns, or, as far as they are read in a moment,
+    rows that a run refuses for themselves.
+    """
+    report = RowReport()
+    for source in _sources(settings):
+        here = Path(source.path).expanduser()
+        if here.is_file():
+            _, faults, rows = read_rows(source_request(settings, source))
+            report.add_faults(faults)
+            for outcome in rows if here.stat().st_size <= READ_AT_ONCE else ():
+                report.add(outcome)
+    refuse(report.faults)
+
+
+def _sources(settings: DataSettings) -> Iterator[DataSource]:
+    """Of training rows and of a file that is held out."""
+    yield from settings.sources
+    if settings.held is not None:
+        yield settings.held
 
 
 def _other_files(config: RunConfig) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tunesmith.config.methods import AnyMethod
 from tunesmith.config.run import AUTO, RunConfig
+from tunesmith.data.quality.report import analyze
 from tunesmith.data.read import read_rows
 from tunesmith.data.rows import Conversation, texts_of
 from tunesmith.engine.config_shape import shape_of
@@ -193,14 +194,15 @@ def estimate_rows(config: RunConfig) -> RowEstimate:
     for each in config.data.sources:
         _, _, outcomes = read_rows(source_request(config.data, each))
         sound = (outcome.value for outcome in outcomes if outcome.value is not None)
-        rows = [_tokens(row, count, inserted) for row in islice(sound, SAMPLED)]
+        first = list(islice(sound, SAMPLED))
+        rows = [_tokens(row, count, inserted) for row in _kept(first, config)]
         own = sum(count for row in rows for count, _ in row)
         trained += sum(count for row in rows for count, is_trained in row if is_trained)
         longest = max(longest, *(sum(count for count, _ in row) for row in rows), 0)
-        more = sum(1 for _ in sound)
+        times = 1 + sum(1 for _ in sound) / max(1, len(first))
         sampled += own
-        number += len(rows) + more
-        tokens += own + round(more * own / max(1, len(rows)))
+        number += round(times * len(rows))
+        tokens += round(times * own)
     return RowEstimate(
         rows=number,
         tokens=tokens,
@@ -208,6 +210,16 @@ def estimate_rows(config: RunConfig) -> RowEstimate:
         supervised=trained / sampled if sampled else 0.5,
         source=source,
     )
+
+
+def _kept(rows: Sequence[Conversation], config: RunConfig) -> Sequence[Conversation]:
+    """The rows that `data.drop` leaves, as far as these alone say it."""
+    if not rows or not config.data.drop:
+        return rows
+    settings = config.data.model_copy(update={"eval": 0})
+    long = np.empty(0, dtype=np.int64)
+    found = analyze([rows], (), settings, seed=config.train.seed, long=long, seen=lambda: None)
+    return [row for number, row in enumerate(rows) if number not in found.dropped]
 
 
 Count = Callable[[str], int]

@@ -58,8 +58,8 @@ def retention_of(
     tokens = sum(len(document.ids) for document in documents)
     progress.notice(
         "retention",
-        f"each step also has texts of the base, {percent(settings.share)} of its rows' tokens, so "
-        f"that what it does elsewhere is kept ({pluralize(len(documents), 'text')} of "
+        "so that it keeps its other abilities, each step also has texts by the base, "
+        f"{percent(settings.share)} of its rows' tokens ({pluralize(len(documents), 'text')} of "
         f"{pluralize(tokens, 'token')})",
     )
     return Retention(documents, states, settings.kl_weight, settings.share, seed)

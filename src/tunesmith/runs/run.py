@@ -39,7 +39,12 @@ from tunesmith.runs.selection import (
 )
 from tunesmith.runs.sharding import open_for_ranks, require_ranks
 from tunesmith.runs.started import begin
-from tunesmith.runs.summary import RunSummary, complete_summary, write_summary
+from tunesmith.runs.summary import (
+    RunSummary,
+    complete_summary,
+    stopped_seconds,
+    write_summary,
+)
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import BestCheckpoint, ScaledDown
 from tunesmith.training.held_out import held_out_loss
@@ -152,6 +157,7 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
     assert member.ended is not None
     run, job, evaluator, state = prepared.run, prepared.job, prepared.evaluator, member.state
     reason, saved, found, forgetting = member.ended.reason, None, None, None
+    earlier = max(member.earlier_seconds, stopped_seconds(run.folder))
     eval_loss = next(reversed(run.folder.held_out_losses().values()), None)
     if reason != "stopped":
         try:
@@ -177,7 +183,7 @@ def _finish(prepared: PreparedRun, member: Member) -> RunSummary:
         eval_loss=eval_loss,
         tokens_per_second=state.tokens_per_second,
         peak_bytes=max(memory.peak_bytes(job.engine.device), run.folder.peak_bytes()),
-        seconds=time.perf_counter() - run.start + member.earlier_seconds,
+        seconds=time.perf_counter() - run.start + earlier,
         evaluation=found.document if found else None,
         reason=reason,
         plan=compared(prepared, state),  # which adds to the notices

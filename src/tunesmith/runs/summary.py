@@ -61,6 +61,15 @@ def write_summary(folder: RunFolder, summary: RunSummary) -> None:
     update_card(folder)
 
 
+def stopped_seconds(folder: RunFolder) -> float:
+    """What a run took until it was last stopped, its evaluation too; 0 where it was not."""
+    try:
+        values = json.loads(folder.summary.read_text(encoding="utf-8"))
+        return float(values["seconds"]) if values["reason"] == "stopped" else 0.0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
 def complete_summary(folder: RunFolder, config: RunConfig) -> RunSummary | None:
     """How a run ended that has nothing left to do; None where its result or its answers lack."""
     found = folder.trained

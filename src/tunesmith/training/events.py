@@ -22,6 +22,7 @@ class Planned(Event):
     evaluation_seconds_most: float = 0.0
     is_retained: bool = False  # training keeps what the base knows: a search is not expected
     ranks: int = 1  # processes that share the work
+    lr: float | None = None  # the highest; None: of several runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ from tunesmith.training.steps import (
     Plan,
     StepRows,
     endless_steps,
+    mean_tokens_of_step,
     micro_batches,
-    tokens_per_step,
 )
 
 # Seconds of a token of a held-out loss, as a share of one of a step (docs/log.md, "How long an
@@ -233,12 +233,7 @@ def require_trained_routers(settings: TrainSettings, engine: Engine, adapter: Ad
 def planned(member: Member) -> Planned:
     """What is left of a member's run, for people."""
     job, plan, state = member.job, member.plan, member.state
-    tokens = job.rows.lengths.sum() / len(job.rows)
-    if job.settings.rows_per_step:
-        per_step = round(job.settings.rows_per_step * tokens)
-    else:
-        per_step = tokens_per_step(job.settings)
-    per_step = min(per_step, int(job.rows.lengths.sum()))
+    per_step = round(mean_tokens_of_step(job.rows.lengths, job.settings))
     low, high = member.evaluation_seconds
     seconds = (plan.steps - state.step) * per_step * job.settings.work
     times = _held_out_times(member)
@@ -257,6 +252,7 @@ def planned(member: Member) -> Planned:
         evaluation_seconds_most=high,
         is_retained=job.retention is not None,
         ranks=ranks.size(),
+        lr=plan.lr,
     )
 
 

@@ -55,8 +55,10 @@ def choose_length(
         few = min(ROWS_PER_STEP, max(MIN_ROWS_PER_STEP, rows / STEPS_A_PASS))
         size = max(few * tokens / rows, tokens / MAX_STEPS_A_PASS)
         changes["tokens_per_step"] = size = max(1, min(MAX_TOKENS_PER_STEP, math.ceil(size)))
-        of_rows = max(1, round(size * rows / tokens))
-        reasons.append(f"steps of about {pluralize(size, 'token')} ({pluralize(of_rows, 'row')})")
+        settings = settings.model_copy(update=changes)
+        one = settings.model_copy(update={"epochs": 1.0, "steps": None})
+        of_rows = max(1, round(rows / total_steps(lengths, one, copies=copies)))
+        reasons.append(f"steps of up to {pluralize(size, 'token')} ({pluralize(of_rows, 'row')})")
     if settings.passes_are_auto:
         one = settings.model_copy(update={**changes, "epochs": 1.0})
         steps = total_steps(lengths, one, copies=copies)
@@ -77,7 +79,7 @@ def choose_length(
         if may_end_early and is_by_rule and settings.answer_rows == AUTO:
             changes["answer_rows"] = ANSWERED
             asked = pluralize(min(ANSWERED, round(rows)), "training row")
-            reasons.append(f"a pass is the best only where {asked} are answered as well as at any")
+            reasons.append(f"the best pass is one of those that answer {asked} best")
     if not changes:
         return RunLength(settings, None)
     return RunLength(settings.model_copy(update=changes), "auto: " + "; ".join(reasons))

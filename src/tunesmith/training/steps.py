@@ -85,6 +85,11 @@ def tokens_per_step(settings: TrainSettings) -> int:
     return settings.tokens_per_step or EARLIER_TOKENS_PER_STEP
 
 
+def mean_tokens_of_step(lengths: Lengths, settings: TrainSettings) -> float:
+    """Tokens of a step in a pass; those of `tokens_per_step` are an upper limit."""
+    return float(np.sum(lengths)) / len(_cuts(lengths, settings, epoch=0, copies=())[1])
+
+
 def total_steps(lengths: Lengths, settings: TrainSettings, *, copies: Copies = ()) -> int:
     """Steps of the whole run where steps or epochs rule it (minutes are turned into steps)."""
     if settings.steps is not None:

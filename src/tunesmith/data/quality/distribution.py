@@ -246,7 +246,7 @@ class LongTail:
             what = (
                 f"far longer than the others: {PERCENTILE:.0f} % of the rows have up to "
                 f"{usual:,.0f} characters, the longest {lengths.max():,}; the longest row sets "
-                "the memory that a run needs"
+                "the memory that a run needs; --data.drop long_tail leaves them out"
             )
             yield DataFinding("long_tail", what, long)
 
