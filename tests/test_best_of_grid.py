@@ -6,8 +6,10 @@ from benchmarks.methods.measure import read_results
 from benchmarks.methods.step_sizes import RESULTS
 
 ROWS = 200
-# What docs/methods.md says of it: all settings are alike there, and three passes are enough.
-LONGER = {("lora", rows, "english-reviews"): ["longer"] for rows in (30, 60)}
+# What docs/methods.md says of them: reviews are alike in all settings, so that three passes are
+# enough; the tone swings, and a lower loss is preferred where training rows are answered.
+NAMED = {("lora", rows, "english-reviews"): ["longer"] for rows in (30, 60)}
+NAMED |= {("lora", rows, "tone"): ["below"] for rows in (30, 500)}
 
 
 def line(right, *, point=(), seed=0, tokens=1000, **changes):
@@ -67,7 +69,7 @@ def test_runs_with_other_settings_and_failed_ones_are_left_out(extra):
     assert found.settings == 2
 
 
-def test_what_was_measured_is_as_good_as_the_best_of_the_grid():
+def test_what_was_measured_is_as_good_as_the_best_of_the_grid_but_where_the_docs_say_so():
     found = against(read_results(RESULTS))
-    assert len(found) >= 12
-    assert {each.group: each.faults for each in found if each.faults} == LONGER
+    assert len(found) >= 15
+    assert {each.group: each.faults for each in found if each.faults} == NAMED
