@@ -6,8 +6,8 @@ from benchmarks.methods.measure import read_results
 from benchmarks.methods.step_sizes import RESULTS
 
 ROWS = 200
-# What docs/methods.md says of them: of some tasks all settings are alike, so that three
-# passes are enough; the tone swings, and a lower loss is preferred where training rows are answered.
+# What docs/methods.md says of them: of some tasks all settings are alike, so that three passes
+# are enough; the tone swings, and a lower loss is preferred where training rows are answered.
 ALIKE = ((30, "english-reviews"), (60, "english-reviews"), (60, "structure"))
 NAMED = {("lora", rows, task): ["longer"] for rows, task in ALIKE}
 NAMED |= {("lora", rows, "tone"): ["below"] for rows in (30, 500)}

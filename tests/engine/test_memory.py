@@ -37,6 +37,7 @@ def _growth(call: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_new_shapes_beyond_the_cache_take_no_more_memory():
     unbounded = _growth("")

@@ -209,7 +209,9 @@ def test_a_search_that_was_killed_resumes_as_the_unbroken_one(searched, tmp_path
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("after", [18, 24])  # between two marks, and while losses are measured
+@pytest.mark.parametrize(  # between two marks, and while losses are measured
+    "after", [18, pytest.param(24, marks=pytest.mark.slow)]
+)
 def test_a_stop_that_is_killed_between_its_saves_resumes_as_the_unbroken_one(
     searched, tmp_path, after
 ):
