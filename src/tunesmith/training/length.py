@@ -43,9 +43,9 @@ def choose_length(
     pass has `STEPS_A_PASS` steps, down to `MIN_ROWS_PER_STEP`; more where a pass would have more
     than `MAX_STEPS_A_PASS`; never more than `MAX_TOKENS_PER_STEP`. Passes rise from `EPOCHS` until
     the run has `ENOUGH_STEPS` steps, and end at `MAX_EPOCHS`. With rows held out, their loss is
-    then measured after each pass, and `PATIENCE` ends the run. Where that can be before the last
-    step, while the rate is high, the average of the weights over a pass is measured (`average.py`),
-    and where the first check ``is_by_rule``, training rows are answered (`held_out.py`).
+    then measured after each pass, `PATIENCE` ends the run, and where the first check ``is_by_rule``
+    training rows are answered (`held_out.py`). Where it can end before the last step, while the
+    rate is high, the average of the weights over a pass is measured (`average.py`).
     """
     changes: dict[str, object] = {}
     reasons = []
@@ -76,7 +76,7 @@ def choose_length(
         if may_end_early and settings.average_steps == AUTO:
             changes["average_steps"] = steps
             reasons.append("the result is the average of the weights over a pass")
-        if may_end_early and is_by_rule and settings.answer_rows == AUTO:
+        if has_held and is_by_rule and settings.answer_rows == AUTO:
             changes["answer_rows"] = ANSWERED
             asked = pluralize(min(ANSWERED, round(rows)), "training row")
             reasons.append(f"the best pass is one of those that answer {asked} best")
