@@ -188,6 +188,7 @@ def test_settings_that_cannot_be_are_refused_as_they_are_made(make, said):
         ({"lr": -1.0}, ts.ConfigError, "`train.lr`: must be above 0"),
         ({"settings": {"train.stepz": 1}}, ts.ConfigError, "did you mean `train.steps`"),
         ({"methd": "lora"}, ts.UsageError, "There is no keyword methd"),
+        ({"rank": 8}, ts.UsageError, 'settings={"method.rank": ...}'),
         ({"steps": 1, "epochs": 2.0}, ts.ConfigError, "give one of epochs, steps and minutes"),
         ({"resume": "runs/x"}, ts.UsageError, "nothing else"),
         ({"tokenizer": object()}, ts.UsageError, "a named model has its own"),

@@ -139,7 +139,7 @@ class Comparison(Outcome):
 def compare(  # noqa: PLR0913  # what is compared, how, and who hears of it
     data: Data | None = None,
     *,
-    methods: Sequence[Method] = (),
+    methods: Sequence[Method] | None = None,
     grid: Mapping[str, Sequence[object]] | None = None,
     resume: str | Path | None = None,
     require_verdict: bool = False,
@@ -160,6 +160,7 @@ def compare(  # noqa: PLR0913  # what is compared, how, and who hears of it
 
     >>> ts.compare("rows.jsonl", methods=["lora", "prompt"])  # doctest: +SKIP
     """
+    methods = methods or ()
     if resume is not None:
         from tunesmith.runs.inputs import require_comparison
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
 from tunesmith.api.sources import Data, as_source
 from tunesmith.config import checks as _checks
 from tunesmith.config import checks_reference as _reference
+from tunesmith.config.keys import config_keys
 from tunesmith.config.load import (
     SETTINGS,
     Flags,
@@ -223,6 +224,16 @@ def nested(values: Mapping[str, object]) -> dict[str, object]:
     return found
 
 
+def _remedy_of(keyword: str, known: Iterable[str]) -> str:
+    """Where a keyword that is none belongs, or which one is meant."""
+    named = [key for key in config_keys() if key.rpartition(".")[2] == keyword]
+    if named:
+        places = " or ".join(f'settings={{"{key}": ...}}' for key in named)
+        return f"It is a key of a config: {places}."
+    near = difflib.get_close_matches(keyword, known, n=1)
+    return f"Did you mean {near[0]}?" if near else "Other keys go into settings={...}."
+
+
 def overrides_of(data: object, keywords: Mapping[str, object]) -> Mapping[str, object]:
     """What keywords and ``settings`` set, nested as in a file; rows in memory become files.
 
@@ -230,11 +241,8 @@ def overrides_of(data: object, keywords: Mapping[str, object]) -> Mapping[str, o
     """
     known = {*RunKeywords.__annotations__}
     if unknown := [name for name in keywords if name not in known]:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        raise UsageError(
-            f"There is no keyword {', '.join(unknown)}.",
-            remedy=f"Did you mean {near[0]}?" if near else "Other keys go into settings={...}.",
-        )
+        remedy = _remedy_of(unknown[0], known)
+        raise UsageError(f"There is no keyword {', '.join(unknown)}.", remedy=remedy)
     settings = keywords.get("settings")
     settings = {} if settings is None else settings
     assert isinstance(settings, Mapping)

@@ -251,8 +251,8 @@ class TrainSettings(Settings):
     answer_rows: NonNegativeInt | Literal["auto"] = Field(
         AUTO,
         description="training rows answered at held-out losses: the best checkpoint passes the "
-        f"first check as often as any; auto: {ANSWERED} where passes are auto, rows are held out and "
-        "the check is a rule; 0: the loss alone chooses",
+        f"first check as often as any; auto: {ANSWERED} where passes are auto, rows are held out "
+        "and the check is a rule; 0: the loss alone chooses",
     )
     retention: RetentionSettings | None = Field(
         default_factory=RetentionSettings,
