@@ -54,7 +54,7 @@ def test_the_divergence_is_reported_and_the_result_differs(folder):
     assert found[-1] > 0
     assert not same(tensors(folder / "run"), tensors(folder / "retained"))
     notices = (folder / "retained" / "events.jsonl").read_text()
-    assert "25 % of its rows' tokens, so that what it does elsewhere is kept (12 texts" in notices
+    assert "25 % of its rows' tokens (12 texts" in notices
 
 
 def test_it_is_on_unless_it_is_turned_off(folder):
@@ -99,7 +99,7 @@ def test_a_users_texts(folder):
     train = {**TRAIN, "retention": {"texts": str(chats), "share": 0.5}}
     train_run(config(folder, train=train))
     assert (
-        "50 % of its rows' tokens, so that what it does elsewhere is kept (5 texts"
+        "50 % of its rows' tokens (5 texts"
         in (folder / "run" / "events.jsonl").read_text()
     )
 
@@ -111,7 +111,7 @@ def test_the_beginnings_of_long_texts_and_chats_count(folder):
     train = {**TRAIN, "retention": {"texts": [str(texts), str(chats)], "share": 0.5}}
     train_run(config(folder, train=train))
     events = (folder / "run" / "events.jsonl").read_text()
-    assert f"what it does elsewhere is kept (2 texts of {2 * MAX_TOKENS} tokens" in events
+    assert f"rows' tokens (2 texts of {2 * MAX_TOKENS} tokens" in events
 
 
 def test_a_text_of_a_probe_is_refused_with_its_place(folder):
