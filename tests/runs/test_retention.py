@@ -98,10 +98,7 @@ def test_a_users_texts(folder):
     chats.write_text("".join(json.dumps(row) + "\n" for row in rows))
     train = {**TRAIN, "retention": {"texts": str(chats), "share": 0.5}}
     train_run(config(folder, train=train))
-    assert (
-        "50 % of its rows' tokens (5 texts"
-        in (folder / "run" / "events.jsonl").read_text()
-    )
+    assert "50 % of its rows' tokens (5 texts" in (folder / "run" / "events.jsonl").read_text()
 
 
 def test_the_beginnings_of_long_texts_and_chats_count(folder):
