@@ -42,6 +42,14 @@ def test_a_clear_gain_is_said_in_numbers_of_a_hundred():
             document({"base": 0.5, "tuned": 0.5}, n=6, reasons=["too-few-rows"]),
             "질문을 6개만 물어서 우연일 수 있습니다.",
         ),
+        (
+            document(
+                {"base": 1.0, "tuned": 1.0},
+                reasons=["too-few-rows"],
+                difference={"mean": 0.0, "n": 23},
+            ),
+            "아직은 차이가 없습니다. 질문을 23개 물었습니다.",
+        ),
         (document({"base": 0.5, "tuned": 0.4}, reasons=["not-better"]), "나아진 것이 아닙니다."),
         (document({"base": 0.25, "tuned": 0.456}), "100점 만점에 약 46점입니다."),
         (
@@ -67,10 +75,10 @@ def test_each_reason_has_its_sentence(found, said):
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        ({"slots": 0.133}, "But another check is low, of 100: `slots` 13."),
+        ({"slots": 0.133}, "Another check is low: `slots` 13 of 100."),
         (
             {"slots": 0.133, "words": 0.0, "json": 1.0},
-            "But other checks are low, of 100: `slots` 13, `words` 0.",
+            "Other checks are low: `slots` 13, `words` 0 of 100.",
         ),
         ({"json": 1.0}, ""),
     ],
@@ -83,7 +91,7 @@ def test_checks_that_do_not_decide_are_named_where_they_are_low(others, said):
     assert said in text
     assert said or "low" not in text
     found["arms"]["tuned"]["checks"]["polite"]["score"] = 0.2  # all is low, as it says
-    assert "low, of" not in plain_text(found, words_in("en"))
+    assert "is low" not in plain_text(found, words_in("en"))
 
 
 @pytest.mark.parametrize(

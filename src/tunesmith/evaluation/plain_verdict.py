@@ -65,6 +65,8 @@ def _reasons(verdict: Document, scores: Mapping[str, Document], words: Phrases) 
         yield words.phrase("plain.better")
     elif "not-better" in reasons:
         yield words.phrase("plain.not-better")
+    elif "too-few-rows" in reasons and (verdict.get("difference") or {}).get("mean") == 0:
+        yield words.phrase("plain.alike", rows)
     elif "too-few-rows" in reasons and needed:
         yield words.phrase("plain.few", rows, needed=f"{needed:,}")
     elif "too-few-rows" in reasons:

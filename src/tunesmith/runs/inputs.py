@@ -1,6 +1,7 @@
 """Is what a command names there? Answered by files alone, before anything heavy is imported."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from tunesmith.config.methods import AnyMethod, init_path
@@ -15,7 +16,7 @@ from tunesmith.models.names import AUTO, require_base_name
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.locate import locate, require_known
 
-READ_AT_ONCE = 2_000_000  # bytes of a file whose rows are read in under a second
+READ_AT_ONCE = 2000  # rows of a file that are read in under a second
 COMPARISON, SEARCH = "comparison.json", "search.json"
 
 
@@ -62,16 +63,16 @@ def require_files(settings: DataSettings) -> None:
 
 
 def require_rows(settings: DataSettings) -> None:
-    """Raise DataError where files here have other columns, or, as far as they are read in a moment,
-    rows that a run refuses for themselves.
+    """Raise DataError where files here have other columns, or, where they have few rows, such as a
+    run refuses: all of a file's faults, or none.
     """
     report = RowReport()
     for source in _sources(settings):
-        here = Path(source.path).expanduser()
-        if here.is_file():
+        if Path(source.path).expanduser().is_file():
             _, faults, rows = read_rows(source_request(settings, source))
             report.add_faults(faults)
-            for outcome in rows if here.stat().st_size <= READ_AT_ONCE else ():
+            first = list(islice(rows, READ_AT_ONCE + 1))
+            for outcome in first if len(first) <= READ_AT_ONCE else ():
                 report.add(outcome)
     refuse(report.faults)
 

@@ -233,7 +233,7 @@ def require_trained_routers(settings: TrainSettings, engine: Engine, adapter: Ad
 def planned(member: Member) -> Planned:
     """What is left of a member's run, for people."""
     job, plan, state = member.job, member.plan, member.state
-    per_step = round(mean_tokens_of_step(job.rows.lengths, job.settings))
+    per_step = round(mean_tokens_of_step(job.rows.lengths, job.settings, copies=job.copies))
     low, high = member.evaluation_seconds
     seconds = (plan.steps - state.step) * per_step * job.settings.work
     times = _held_out_times(member)

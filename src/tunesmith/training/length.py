@@ -55,13 +55,11 @@ def choose_length(
         few = min(ROWS_PER_STEP, max(MIN_ROWS_PER_STEP, rows / STEPS_A_PASS))
         size = max(few * tokens / rows, tokens / MAX_STEPS_A_PASS)
         changes["tokens_per_step"] = size = max(1, min(MAX_TOKENS_PER_STEP, math.ceil(size)))
-        settings = settings.model_copy(update=changes)
-        one = settings.model_copy(update={"epochs": 1.0, "steps": None})
-        of_rows = max(1, round(rows / total_steps(lengths, one, copies=copies)))
-        reasons.append(f"steps of up to {pluralize(size, 'token')} ({pluralize(of_rows, 'row')})")
+        steps = _steps_of_pass(lengths, settings.model_copy(update=changes), copies)
+        of_rows = pluralize(max(1, round(rows / steps)), "row")
+        reasons.append(f"steps of up to {pluralize(size, 'token')} ({of_rows})")
     if settings.passes_are_auto:
-        one = settings.model_copy(update={**changes, "epochs": 1.0})
-        steps = total_steps(lengths, one, copies=copies)
+        steps = _steps_of_pass(lengths, settings.model_copy(update=changes), copies)
         epochs = min(MAX_EPOCHS, max(EPOCHS, math.ceil(ENOUGH_STEPS / steps)))
         changes["epochs"] = float(epochs)
         whole = settings.model_copy(update=changes)
@@ -83,6 +81,11 @@ def choose_length(
     if not changes:
         return RunLength(settings, None)
     return RunLength(settings.model_copy(update=changes), "auto: " + "; ".join(reasons))
+
+
+def _steps_of_pass(lengths: Lengths, settings: TrainSettings, copies: Copies) -> int:
+    one = settings.model_copy(update={"epochs": 1.0, "steps": None})
+    return total_steps(lengths, one, copies=copies)
 
 
 def _may_end_early(settings: TrainSettings, steps: int) -> bool:

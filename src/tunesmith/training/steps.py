@@ -85,9 +85,10 @@ def tokens_per_step(settings: TrainSettings) -> int:
     return settings.tokens_per_step or EARLIER_TOKENS_PER_STEP
 
 
-def mean_tokens_of_step(lengths: Lengths, settings: TrainSettings) -> float:
-    """Tokens of a step in a pass; those of `tokens_per_step` are an upper limit."""
-    return float(np.sum(lengths)) / len(_cuts(lengths, settings, epoch=0, copies=())[1])
+def mean_tokens_of_step(lengths: Lengths, settings: TrainSettings, *, copies: Copies = ()) -> float:
+    """Tokens of a step in the first pass; those of `tokens_per_step` are an upper limit."""
+    order, ends = _cuts(lengths, settings, epoch=0, copies=copies)
+    return float(np.asarray(lengths)[order].sum()) / max(1, len(ends))
 
 
 def total_steps(lengths: Lengths, settings: TrainSettings, *, copies: Copies = ()) -> int:
