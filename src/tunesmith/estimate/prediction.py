@@ -18,10 +18,9 @@ class Prediction:
 
     @property
     def text(self) -> str:
-        """`predicted 2.1 GB, 3.20 s a step`; its parts are in the run's document."""
-        if self.step_seconds is None:
-            return f"predicted {bytes_text(self.peak_bytes)}"
-        return f"predicted {bytes_text(self.peak_bytes)}, {self.step_seconds:.2f} s a step"
+        """As `tunesmith plan` has it, beside what was measured; its parts are in the document."""
+        text = f"predicted by the base's shape alone: {bytes_text(self.peak_bytes)}"
+        return text if self.step_seconds is None else f"{text}, {self.step_seconds:.2f} s a step"
 
 
 @dataclass(frozen=True, slots=True)
