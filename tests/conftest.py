@@ -76,3 +76,16 @@ def few_base_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few and short texts to retain a base by: a tiny one has nothing to say."""
     monkeypatch.setattr("tunesmith.runs.base_texts.TEXTS", 6)
     monkeypatch.setattr("tunesmith.runs.base_texts.LENGTHS", (16, 24))
+
+
+@pytest.fixture(autouse=True)
+def speed_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How fast this machine answers is not measured before each run, but in the tests of that."""
+    duration = sys.modules.get("tunesmith.evaluation.duration")
+    if duration is None:
+        return
+    speed = duration.Speed(read=1e-5, scored=1e-5, step=1e-3, made=1e-4)
+    for user in ("remaining", "training_answers"):
+        module = sys.modules.get(f"tunesmith.evaluation.{user}")
+        if module is not None:
+            monkeypatch.setattr(module, "speed_of", lambda *_, **__: speed)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.runs.tiny import config
-from tunesmith.core.progress import Cancelled, Phase, Progress
-from tunesmith.evaluation import answering, likelihoods, remaining
-from tunesmith.evaluation.duration import Speed
+from tunesmith.core.progress import Cancelled, Notice, Phase, Progress
+from tunesmith.evaluation import answering, likelihoods
+from tunesmith.runs import base_texts
 from tunesmith.runs.evaluate import evaluate_target
 from tunesmith.runs.run import resume_run, train_run
 
@@ -69,7 +69,6 @@ def computed(monkeypatch):
 
         monkeypatch.setattr(likelihoods, name, call)
 
-    monkeypatch.setattr(remaining, "speed_of", lambda *_, **__: Speed(0.0, 0.0, 0.0, 0.0))
     keep = answering.AnswerCache.keep
 
     def kept(cache, prompt, said):
@@ -156,6 +155,21 @@ def test_a_run_stopped_in_its_evaluation_ends_as_an_unbroken_one(made, computed)
         "asking facts in other words",
         "losses of trained and held-out rows",
     } <= phases
+
+
+def test_a_run_resumed_after_its_last_step_prepares_no_further_one(made, monkeypatch):
+    monkeypatch.setattr(base_texts, "TEXTS", 4)
+    run = Path(made("run").out)
+    train_run(made("run"), progress=Stop(2).progress)
+    events = []
+    assert resume_run(run, progress=Progress(events.append)).reason == "done"
+    assert "planned" not in {event.name for event in events}
+    phases = [event.phase for event in events if isinstance(event, Phase)]
+    assert not any("retention" in phase for phase in phases)
+    notices = {event.code: event.message for event in events if isinstance(event, Notice)}
+    assert notices["resumed"] == "resumed after step 6, the last one"
+    assert not {"retention", "length"} & notices.keys()
+    assert notices["judging"].startswith("the evaluation takes about 1 second: ")
 
 
 @pytest.mark.slow

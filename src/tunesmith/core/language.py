@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from tunesmith.core import yaml_text
 from tunesmith.core.errors import UsageError
 
 DEFAULT = "en"
@@ -219,10 +220,8 @@ def catalogue_of(language: str) -> dict[str, str]:
     """English message -> how it is said, of all parts of a language's file."""
     from importlib.resources import files  # here and not above: the command line starts with this
 
-    import yaml
-
     text = (files(MESSAGES) / f"{language}.yaml").read_text(encoding="utf-8")
-    parts = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    parts = yaml_text.read(text)
     return {english: said for part in parts.values() for english, said in part.items()}
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import cast
 
-import yaml
-
+from tunesmith.core import yaml_text
 from tunesmith.core.language import DEFAULT as DEFAULT
 from tunesmith.core.language import with_particles
 
@@ -89,4 +88,4 @@ class Phrases:
 @functools.cache
 def _read(package: str, language: str) -> Tree:
     text = (files(package) / f"{language}.yaml").read_text(encoding="utf-8")
-    return cast(Tree, yaml.safe_load(text))
+    return cast(Tree, yaml_text.read(text))

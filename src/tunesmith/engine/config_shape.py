@@ -11,8 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tunesmith.core import yaml_text
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.families import FAMILIES, Family, supported
 from tunesmith.engine.mixer_shapes import gated_delta_net, mamba2, short_convolution
@@ -28,7 +27,7 @@ SLIDING, LINEAR = "sliding_attention", ("linear_attention", "mamba", "conv")
 def _defaults() -> Mapping[str, Config]:
     """What transformers' classes take for a key that a config leaves out."""
     text = (Path(str(files(__package__))) / "family_defaults.yaml").read_text(encoding="utf-8")
-    found: Mapping[str, Config] = yaml.safe_load(text)
+    found: Mapping[str, Config] = yaml_text.read(text)
     return found
 
 

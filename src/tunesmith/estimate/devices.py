@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-
+from tunesmith.core import yaml_text
 from tunesmith.core.errors import UsageError
 
 HERE = "here"
@@ -77,7 +76,7 @@ LAUNCH_SECONDS = 6e-6  # of one operation of torch's on a GPU: docs/gpu.md, "Lau
 def known_devices() -> tuple[Device, ...]:
     """Those of the table."""
     text = (Path(str(files(__package__))) / "devices.yaml").read_text(encoding="utf-8")
-    return tuple(_device(row) for row in yaml.safe_load(text))
+    return tuple(_device(row) for row in yaml_text.read(text))
 
 
 def _device(row: Mapping[str, object]) -> Device:

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 
-import yaml
-
 from tunesmith.config.methods import AnyMethod
 from tunesmith.config.run import Recompute
+from tunesmith.core import yaml_text
 from tunesmith.core.errors import ConfigError
 from tunesmith.engine.shape import ModelShape
 from tunesmith.estimate.devices import Device
@@ -148,7 +147,7 @@ def plan_method(
 @functools.cache
 def _measured_quality() -> Mapping[str, Mapping[str, float]]:
     text = (files("tunesmith.estimate") / "quality.yaml").read_text(encoding="utf-8")
-    found: Mapping[str, Mapping[str, float]] = yaml.safe_load(text)["beside"]
+    found: Mapping[str, Mapping[str, float]] = yaml_text.read(text)["beside"]
     return found
 
 

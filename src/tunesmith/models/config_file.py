@@ -9,8 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tunesmith.core import yaml_text
 from tunesmith.core.errors import ModelError
 from tunesmith.models.catalog import find_entry
 from tunesmith.models.hub_bases import find_hub_base
@@ -24,7 +23,7 @@ Config = Mapping[str, Any]  # of a config.json
 def known_configs() -> Mapping[str, Config]:
     """The sizes of published bases by name, from the smallest of each family to the largest."""
     text = (Path(str(files(__package__))) / "known_shapes.yaml").read_text(encoding="utf-8")
-    return {row["name"]: row for row in yaml.safe_load(text)}
+    return {row["name"]: row for row in yaml_text.read(text)}
 
 
 def read_base_config(name: str) -> Config:

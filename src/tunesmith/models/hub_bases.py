@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from tunesmith.core import yaml_text
 from tunesmith.models.catalog import ENTRIES
 
 BYTES_PER_PARAMETER = 2  # in bfloat16
@@ -61,7 +61,7 @@ class HubBase(BaseModel):
 def hub_bases() -> tuple[HubBase, ...]:
     """All of them, in the order in which they are proposed."""
     text = (Path(str(files(__package__))) / "hub_bases.yaml").read_text(encoding="utf-8")
-    rows = [{**row, "checked": str(row["checked"])} for row in yaml.safe_load(text)]
+    rows = [{**row, "checked": str(row["checked"])} for row in yaml_text.read(text)]
     return tuple(TypeAdapter(list[HubBase]).validate_python(rows))
 
 

@@ -11,9 +11,9 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-import yaml
 
 from tunesmith.adapters.loaded_base import LoadedBase
+from tunesmith.core import yaml_text
 from tunesmith.core.progress import PhaseProgress
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
@@ -66,7 +66,7 @@ def known_languages() -> tuple[str, ...]:
 @cache
 def _beginnings() -> dict[str, dict[str, list[str]]]:
     text = (files(__package__) / "base_texts.yaml").read_text(encoding="utf-8")
-    found: dict[str, dict[str, list[str]]] = yaml.safe_load(text)
+    found: dict[str, dict[str, list[str]]] = yaml_text.read(text)
     return found
 
 

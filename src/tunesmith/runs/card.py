@@ -22,7 +22,7 @@ from tunesmith.adapters.folder import (
     system_section,
 )
 from tunesmith.config import DataSettings
-from tunesmith.core import files
+from tunesmith.core import files, yaml_text
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.remote import is_remote
 from tunesmith.data.inputs import record_path
@@ -113,7 +113,7 @@ def _licence_in(folder: Path) -> str | None:
     """The `license` in the head of a folder's card; None without one."""
     try:
         _, head, _ = (folder / CARD).read_text(encoding="utf-8").split("---\n", 2)
-        values = yaml.safe_load(head)
+        values = yaml_text.read(head)
     except (OSError, ValueError, yaml.YAMLError):
         return None
     found = values.get("license") if isinstance(values, Mapping) else None

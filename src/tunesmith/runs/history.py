@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from tunesmith.config.renamed import with_new_names
+from tunesmith.core import yaml_text
 from tunesmith.core.errors import RunError
 from tunesmith.runs.folder import RunFolder, is_held, read_lines, read_text
 
@@ -169,7 +170,7 @@ def _json(path: Path, faults: list[str]) -> Values | None:
 
 def _yaml(path: Path, faults: list[str]) -> Values:
     try:
-        return _mapping(yaml.safe_load(read_text(path, faults)))
+        return _mapping(yaml_text.read(read_text(path, faults)))
     except yaml.YAMLError as error:
         faults.append(f"{path}: not valid YAML: {getattr(error, 'problem', error)}")
         return {}
@@ -230,7 +231,7 @@ def read_records(path: Path) -> Records:
         text = folder.config.read_text(encoding="utf-8")
     return Records(
         path=path,
-        config=with_new_names(yaml.safe_load(text) or {}, warn=False),
+        config=with_new_names(yaml_text.read(text) or {}, warn=False),
         config_text=text,
         environment=_document(folder.environment),
         summary=_document(folder.summary),

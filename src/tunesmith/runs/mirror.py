@@ -10,10 +10,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-
 from tunesmith.config.run import RunConfig
-from tunesmith.core import files
+from tunesmith.core import files, yaml_text
 from tunesmith.core.errors import ConfigError, RunError, StorageError
 from tunesmith.core.progress import Event, Progress
 from tunesmith.core.remote import open_storage, reported, require_inside, sizes_below
@@ -149,7 +147,7 @@ def pulled(url: str, progress: Progress) -> Path:
                 remedy="Begin it with --mirror, or name another place.",
                 code="no_run",
             )
-        config = yaml.safe_load(system.cat_file(f"{path}/config.yaml"))
+        config = yaml_text.read(system.cat_file(f"{path}/config.yaml"))
     folder = Path(str(config["out"]))
     if _is_newer_here(folder, url, there):
         progress.notice("mirror", f"{folder} is here, and no older than {url}: it is resumed")

@@ -15,18 +15,21 @@ from tunesmith.methods.sizes import trained_size
 from tunesmith.models.weights import number_format
 from tunesmith.runs.prepare import PreparedRun
 from tunesmith.training.checkpoint import State
+from tunesmith.training.job import Member
 from tunesmith.training.steps import Plan, tokens_per_step
 
 MIN_STEPS = 4  # whose speed corrects the next plan
 
 
-def predicted(prepared: PreparedRun, plan: Plan) -> PreparedRun:
-    """The run with its prediction, which is reported; without one for a base of another shape."""
+def predicted(prepared: PreparedRun, member: Member) -> PreparedRun:
+    """The run with its prediction, which is reported where a step follows; without one for a base
+    of another shape.
+    """
     try:
-        prediction = predict(prepared, plan)
+        prediction = predict(prepared, member.plan)
     except (TunesmithError, LookupError, AttributeError, TypeError, ValueError):
         return prepared  # an estimate ends no run: a base that brings its own code has any config
-    if is_first():
+    if is_first() and member.over is None:
         prepared.run.progress.notice("plan", prediction.text)
     return replace(prepared, prediction=prediction)
 
@@ -52,7 +55,7 @@ def predict(prepared: PreparedRun, plan: Plan) -> Prediction:
         device=engine.device.type,
         ranks=ranks.size(),
         shard=engine.is_sharded,
-        retained=job.retention is not None,
+        retained=config.train.retention is not None,
     )
     memory = memory_of(shape, size, setup)
     own = machine.here(config.device, measure=False)

@@ -34,7 +34,14 @@ from tunesmith.runs.rows import load_rows_for
 from tunesmith.runs.started import StartedRun, with_length
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
-from tunesmith.training.job import Job, Member, planned, ranks_at_work, require_trained_routers
+from tunesmith.training.job import (
+    Job,
+    Member,
+    planned,
+    ranks_at_work,
+    reason_to_end,
+    require_trained_routers,
+)
 from tunesmith.training.measure import make_plan, plan_beside
 from tunesmith.training.steps import Plan
 
@@ -128,6 +135,7 @@ def prepare(
     )
     if not adapter.frozen_base:
         led(evaluator.answer_before, SharedState((loaded.engine,)))
+    has_ended = by_first(lambda: _has_ended(run))
     job = Job(
         engine=loaded.engine,
         adapter=adapter,
@@ -137,9 +145,17 @@ def prepare(
         folder=run.folder.path,
         copies=rows.copies,
         keep_plan=run.folder.write_plan,
-        retention=retention_of(run, base, rows, evaluator.probing),
+        retention=None if has_ended else retention_of(run, base, rows, evaluator.probing),
     )
     return _answering(PreparedRun(run, loaded, evaluator, job), rows)
+
+
+def _has_ended(run: StartedRun) -> bool:
+    """Whether a resumed run has its last step behind it."""
+    plan, newest = run.folder.read_plan(), checkpoint.newest(run.folder.checkpoints)
+    if plan is None or newest is None:
+        return False
+    return reason_to_end(checkpoint.read_state(newest), plan, run.config.train) is not None
 
 
 def _answering(prepared: PreparedRun, rows: RunRows) -> PreparedRun:
@@ -227,13 +243,13 @@ def member_of(
     keep = min(job.settings.keep_checkpoints, math.ceil(plan.steps / job.settings.save_steps))
     where, tensors = folder.checkpoints, job.adapter.parameters
     by_first(lambda: checkpoint.require_room(where, tensors, adam, keep=keep))
-    state = _restored(prepared, adam)
-    scales = table.scales_down(job.adapter)
-    seconds, answering = (0.0, 0.0), 0.0
+    member = Member(job, plan, adam, _restored(prepared, adam, plan))
+    if member.over is not None:  # how long the evaluation takes is reported when it begins
+        return member
     if is_first():
-        seconds = prepared.evaluator.seconds_to_come(job.name, scales=scales)
-        answering = prepared.answers.seconds() if prepared.answers else 0.0
-    member = Member(job, plan, adam, state, evaluation_seconds=seconds, answering_seconds=answering)
+        scales = table.scales_down(job.adapter)
+        member.evaluation_seconds = prepared.evaluator.seconds_to_come(job.name, scales=scales)
+        member.answering_seconds = prepared.answers.seconds() if prepared.answers else 0.0
     progress.report(planned(member))
     if (busy := ranks_at_work(member)) < size():
         progress.notice(
@@ -244,7 +260,7 @@ def member_of(
     return member
 
 
-def _restored(prepared: PreparedRun, adam: torch.optim.Optimizer) -> State:
+def _restored(prepared: PreparedRun, adam: torch.optim.Optimizer, plan: Plan) -> State:
     run, adapter = prepared.run, prepared.job.adapter
     if adapter.is_sharded:
         helping(_PUT_BACK, partial(_put_back, prepared.job))
@@ -253,7 +269,8 @@ def _restored(prepared: PreparedRun, adam: torch.optim.Optimizer) -> State:
     if newest is not None:
         state, changed = checkpoint.restore_(newest, adapter.parameters, adam)
         adapter.refresh()
-        run.progress.notice("resumed", f"resumed after step {state.step}")
+        last = ", the last one" if reason_to_end(state, plan, run.config.train) else ""
+        run.progress.notice("resumed", f"resumed after step {state.step}{last}")
         if changed:
             run.progress.notice("not_exact", f"not exact because {'; '.join(changed)}")
     run.folder.cut(state.step)

@@ -122,7 +122,7 @@ def _run(config: RunConfig, folder: RunFolder, progress: Progress) -> RunSummary
         loaded = open_for_ranks(config, progress=run.progress)
         prepared = prepare(run, KnownBase(loaded))
         member = member_of(prepared, build_optimizer(prepared))
-        prepared = predicted(prepared, member.plan)
+        prepared = predicted(prepared, member)
         with finishing_first():
             for _, event in train([member], progress=run.progress):
                 run.progress.report(event)

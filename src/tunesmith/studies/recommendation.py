@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from tunesmith.config.run import RunConfig
+from tunesmith.core import yaml_text
 from tunesmith.core.errors import UsageError
 from tunesmith.core.numbers import bytes_text, count_text, pluralize
 from tunesmith.core.progress import SILENT, Progress
@@ -32,7 +31,7 @@ GO_ON = ("enough", "improve", "unchecked")  # rows that a method can be chosen f
 def rules() -> Mapping[str, Any]:
     """The table, as its file has it."""
     text = (files("tunesmith.methods") / "choice.yaml").read_text(encoding="utf-8")
-    found: Mapping[str, Any] = yaml.safe_load(text)
+    found: Mapping[str, Any] = yaml_text.read(text)
     return found
 
 

@@ -172,7 +172,7 @@ def restore_(
     Rank 0 reads them, the others get them from it. Where parameters are sharded each reads its own.
     """
     parts: Parts = {_TRAINED: parameters, **state_tensors(optimizer, parameters)}
-    state, beside = by_first(lambda: _read_state(checkpoint))
+    state, beside = by_first(lambda: _read(checkpoint))
     if any(map(is_sharded, parameters.values())):
         _load_(checkpoint, parts)
     else:
@@ -191,7 +191,7 @@ def put_back_(checkpoint: Path, adapter: Adapter) -> None:
     kept; a sharded adapter on all ranks at once.
     """
     _load_(checkpoint, {_TRAINED: adapter.parameters})
-    if _read_state(checkpoint)[1].get(_AVERAGED):
+    if _read(checkpoint)[1].get(_AVERAGED):
         _load_(checkpoint, {AVERAGE: adapter.trained})
 
 
@@ -202,6 +202,11 @@ def put_back_on_all_(checkpoint: Path, adapter: Adapter) -> None:
     else:
         by_first(lambda: put_back_(checkpoint, adapter))
         copy_from_first_([tensor.detach() for tensor in adapter.parameters.values()])
+
+
+def read_state(checkpoint: Path) -> State:
+    """The run's position; RunError for a damaged file."""
+    return _read(checkpoint)[0]
 
 
 @torch.no_grad()
@@ -232,7 +237,7 @@ def _file(kind: str) -> str:
     return f"{kind}.safetensors"
 
 
-def _read_state(checkpoint: Path) -> tuple[State, dict[str, Any]]:
+def _read(checkpoint: Path) -> tuple[State, dict[str, Any]]:
     """The run's position and what is beside it; RunError for a damaged file."""
     try:
         values = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))

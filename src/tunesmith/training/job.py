@@ -178,6 +178,11 @@ class Member:
         """Count on from the state."""
         self.earlier_seconds = self.state.seconds
 
+    @property
+    def over(self) -> str | None:
+        """Why there is no further step, of a resumed run too; None where there is one."""
+        return reason_to_end(self.state, self.plan, self.job.settings)
+
     def end_training(self) -> None:
         """After the last step: keep the average where there is one, free the rest of the state."""
         average.swap_(self.adam, self.job.adapter)
@@ -211,6 +216,13 @@ class Round:
     def tokens(self) -> int:
         """Tokens of the step's rows."""
         return sum(map(self.member.job.length, self.rows))
+
+
+def reason_to_end(state: State, plan: Plan, settings: TrainSettings) -> str | None:
+    """Why no step follows this state; None where one does."""
+    if settings.patience and state.misses >= settings.patience:
+        return "early"
+    return "done" if state.step >= plan.steps else None
 
 
 def require_trained_routers(settings: TrainSettings, engine: Engine, adapter: Adapter) -> None:

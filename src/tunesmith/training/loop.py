@@ -108,7 +108,7 @@ def _end(member: Member, reason: str) -> Ended:
 def _before(member: Member, progress: Progress) -> Iterator[tuple[Member, Event]]:
     """What precedes the first step: a held-out loss that a stop left out, or the end."""
     yield from overdue(member, progress)
-    if member.ended is None and (reason := _over(member)) is not None:
+    if member.ended is None and (reason := member.over) is not None:
         yield member, _end(member, reason)
 
 
@@ -136,21 +136,13 @@ def _after(member: Member, progress: Progress, *, is_cancelled: bool) -> Iterato
     if member.state.step % every == 0 or member.state.step == plan.steps:
         member.state, events = hold(member, progress)
         yield from events
-    step, reason = member.state.step, _over(member)
+    step, reason = member.state.step, member.over
     if member.state.hold_due or (is_cancelled and step < plan.steps):
         reason = "stopped"
     if reason or step % job.settings.save_steps == 0:
         yield _save(job, member.adam, member.state)
     if reason:
         yield _end(member, reason)
-
-
-def _over(member: Member) -> str | None:
-    """Why there is no further step, of a resumed run too; None where there is one."""
-    patience = member.job.settings.patience
-    if patience and member.state.misses >= patience:
-        return "early"
-    return "done" if member.state.step >= member.plan.steps else None
 
 
 def _step(

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType
 
-import yaml
-
+from tunesmith.core import yaml_text
 from tunesmith.data.quality.distribution import MIN_OTHER, language_of, parse_json
 from tunesmith.data.quality.text import see
 from tunesmith.data.rows import Conversation
@@ -69,7 +68,7 @@ def passages() -> Mapping[str, str]:
 @functools.cache
 def _languages() -> dict[str, dict[str, str]]:
     text = (files(__package__) / "languages.yaml").read_text(encoding="utf-8")
-    found: dict[str, dict[str, str]] = yaml.safe_load(text)
+    found: dict[str, dict[str, str]] = yaml_text.read(text)
     return found
 
 
