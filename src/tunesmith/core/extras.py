@@ -1,6 +1,8 @@
-"""Libraries of an extra: imported where they are used, or refused with the command to install."""
+"""Libraries: those of an extra are imported where they are used, or refused; and versions."""
 
+import functools
 import importlib
+from importlib import metadata
 from types import ModuleType
 
 from tunesmith.core.errors import TunesmithError
@@ -20,3 +22,14 @@ def require(library: str, extra: str, error: type[TunesmithError], *, what: str)
             remedy=f"Install it with: pip install 'tunesmith[{extra}]'",
             code="not_installed",
         ) from None
+
+
+@functools.cache
+def version_of(package: str) -> str | None:
+    """The installed version; None where there is none. Read once: its file may have thousands of
+    lines.
+    """
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

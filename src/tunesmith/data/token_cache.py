@@ -11,7 +11,6 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
@@ -21,6 +20,7 @@ import pyarrow as pa
 
 from tunesmith.core import files, locks
 from tunesmith.core.errors import DataError
+from tunesmith.core.extras import version_of
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.core.workers import Lost, NotStarted, Pool
@@ -95,7 +95,7 @@ def key_of(content: Content, asked: SourceRequest, layout: Layout, recipe: Recip
             "max_tokens": recipe.max_tokens if layout.format == TEXT else None,
             "tokenizer": tokenizer_digest(recipe.tokenizer),
             "code": TOKENS_VERSION,
-            "packages": {name: version(name) for name in _PACKAGES},
+            "packages": {name: version_of(name) for name in _PACKAGES},
             "day": time.strftime("%Y-%m-%d") if "strftime_now" in templates else None,
         }
     )

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from tunesmith.config import DataSettings, RunConfig
 from tunesmith.config.load import merged
 from tunesmith.core import remote
 from tunesmith.core.errors import RunError, TunesmithError
+from tunesmith.core.extras import version_of
 from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
 from tunesmith.models.names import known_folder
 from tunesmith.runs.folder import RunFolder, read_lines
@@ -149,7 +149,7 @@ def inputs_sha256(config: RunConfig, run: RunFolder) -> str | None:
             "settings": _by_content(settings),
             "base": hash_folder(base)[COMBINED],
             "result": {path.name: file_sha256(path) for path in _weights(trained)},
-            "versions": [_version(name) for name in PACKAGES],
+            "versions": [version_of(name) or "" for name in PACKAGES],
             **({"remote": in_places} if in_places else {}),
         }
     except (OSError, TunesmithError):
@@ -203,10 +203,3 @@ def _by_content(values: object) -> object:
         except (OSError, ValueError, RuntimeError):  # a text, and no name of a file
             return values
     return values
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

@@ -13,7 +13,6 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from tunesmith.config.methods import init_path
 from tunesmith.config.run import TrainSettings
 from tunesmith.core import files, host_memory
 from tunesmith.core.errors import RunError
+from tunesmith.core.extras import version_of
 from tunesmith.core.ranks import size
 from tunesmith.data.rows import HUB
 from tunesmith.engine.device import describe
@@ -86,7 +86,9 @@ def lock_of(
         "tunesmith": __version__,
         "source_sha256": source_sha256(),
         "python": platform.python_version(),
-        "packages": {name: found for name in (*PACKAGES, *OF_EXTRAS) if (found := _version(name))},
+        "packages": {
+            name: found for name in (*PACKAGES, *OF_EXTRAS) if (found := version_of(name))
+        },
         "processor": processor(),
         **({"variables": set_} if (set_ := _variables()) else {}),
         THREADS: torch.get_num_threads(),
@@ -325,10 +327,3 @@ def processor() -> dict[str, str]:
 
 def _variables() -> dict[str, str]:
     return {name: value for name in VARIABLES if (value := os.environ.get(name))}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -59,7 +59,7 @@ def announced(run: Path, *, device: str, threads: int | None) -> Iterator[Notice
     # start at once one sees the other.
     with contextlib.suppress(OSError):
         files.replace_text(marker, json.dumps(asdict(own)))
-    others = [each for each in _living(marker.parent) if each.run != own.run]
+    others = list(_others(marker))
     try:
         yield _warning(own, others)
     finally:
@@ -67,9 +67,11 @@ def announced(run: Path, *, device: str, threads: int | None) -> Iterator[Notice
             marker.unlink()
 
 
-def _living(folder: Path) -> Iterator[Training]:
-    """The trainings of this machine whose process lives; markers of the dead are removed."""
-    for path in sorted(folder.glob("*.json")):
+def _others(own: Path) -> Iterator[Training]:
+    """The trainings of this machine whose process lives, by their markers beside an ``own`` one;
+    markers of the dead are removed.
+    """
+    for path in sorted(set(own.parent.glob("*.json")) - {own}):
         # gone meanwhile, or of another version
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             training = Training(**json.loads(path.read_text(encoding="utf-8")))

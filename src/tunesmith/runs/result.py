@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -34,6 +33,7 @@ from tunesmith.config.methods import AnyMethod, init_path, needs_four_bit
 from tunesmith.config.run import DataSource
 from tunesmith.core import files
 from tunesmith.core.errors import ConfigError
+from tunesmith.core.extras import version_of
 from tunesmith.core.numbers import percent
 from tunesmith.core.progress import Progress
 from tunesmith.data.chat_text import with_options
@@ -316,7 +316,7 @@ def write_environment(path: Path, base: Base, config: RunConfig, rows: RunRows) 
         {
             "tunesmith": __version__,
             "python": platform.python_version(),
-            "packages": {name: version(name) for name in PACKAGES},
+            "packages": {name: version_of(name) for name in PACKAGES},
             "system": platform.platform(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),

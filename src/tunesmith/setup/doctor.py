@@ -4,13 +4,13 @@ import os
 import platform
 import shutil
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from tunesmith import SPIN_COUNT, __version__, torch_came_first
 from tunesmith.core import host_memory
+from tunesmith.core.extras import version_of
 from tunesmith.core.progress import usable_cores
 from tunesmith.engine.memory import available_bytes
 from tunesmith.models.cache import cache_root, folder_bytes
@@ -53,19 +53,13 @@ def examine() -> dict[str, object]:
         "features": features_of(device),
         "cache": _cache(),
         "disk": {"folder": str(Path.cwd()), "free_bytes": shutil.disk_usage(Path.cwd()).free},
-        "versions": {"tunesmith": __version__, "python": platform.python_version(), **_versions()},
+        "versions": {
+            "tunesmith": __version__,
+            "python": platform.python_version(),
+            **{package: version_of(package) for package in _PACKAGES},
+        },
         "python": sys.executable,
     }
-
-
-def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = None
-    return found
 
 
 def _gpus() -> list[dict[str, object]]:
