@@ -27,7 +27,7 @@ class LocalServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}{self.path}"
 
     def __enter__(self):
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_):

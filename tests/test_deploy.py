@@ -113,7 +113,7 @@ def test_a_soft_prompt_reaches_vllm_as_this_program_computes_it(tmp_path, monkey
     store.save(tmp_path / "soft", adapter, loaded.engine, base=str(base))
     server = HTTPServer(("127.0.0.1", 0), _Vllm)
     server.bodies = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/v1"
     script = FOLDER / "soft_prompt_vllm.py"
     given = [str(script), str(base), str(tmp_path / "soft"), QUESTION, url]

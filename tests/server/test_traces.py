@@ -39,7 +39,7 @@ def collector():
             """Nothing."""
 
     sink = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=sink.serve_forever, daemon=True).start()
+    threading.Thread(target=sink.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{sink.server_port}", bodies
     sink.shutdown()
 
