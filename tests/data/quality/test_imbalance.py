@@ -25,6 +25,8 @@ def codes(rows):
         ({"a": 30, "b": 30, "c": 3}, False),
         ({"a": 31, "b": 30, "c": 3}, True),  # a class below a tenth of the largest
         ({"a": 100}, False),
+        ({"a": 9, "b": 9, "bb": 1}, False),  # where all are few
+        ({"a": 15, "b": 14, "bb": 1}, True),  # a class that is seen once
     ],
 )
 def test_a_rare_class_beside_a_common_one_is_told(counts, told):

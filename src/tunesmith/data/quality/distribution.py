@@ -151,6 +151,9 @@ LONGEST_LABEL = 100  # characters
 # there (minority of 1 to 20 %, Google's machine learning course); under it a model that never
 # answers the rare class loses nothing that shows.
 RATIO = 10
+# Where classes have so many rows in the mean, one with a single row is rare too, and often a typing
+# error; of fewer, a sample of many classes has such by chance.
+ROWS_BESIDE_ONE = 10
 SHARE = 0.8  # of one answer, which a model that gives no other gets right
 SHOWN = 3
 _ROWS_PER_JSON_LABEL = 20  # a field with more values is a slot, not a class
@@ -198,6 +201,8 @@ class Imbalance:
             if len(rows_each) < 2 or fewest * len(rows_each) > self._count:
                 continue
             rare = rows_each * RATIO < rows_each.max()
+            if ROWS_BESIDE_ONE * len(rows_each) <= self._count:
+                rare |= rows_each == 1
             if rare.any() or rows_each.max() > SHARE * self._count:
                 chosen = rare if rare.any() else rows_each < rows_each.max()
                 rows = np.flatnonzero(chosen[np.array(labels.rows, dtype=np.int64)])
