@@ -18,7 +18,8 @@ from tunesmith.config.settings import (
 )
 
 AUTO: Literal["auto"] = "auto"
-ANSWERED = 24  # training rows at a held-out loss, where `auto` answers any
+# Training rows answered at a held-out loss where `auto` answers any: a tenth of them, within these.
+ANSWERED, MOST_ANSWERED = 24, 96
 Format = Literal[
     "auto",
     "chat",
@@ -251,8 +252,8 @@ class TrainSettings(Settings):
     answer_rows: NonNegativeInt | Literal["auto"] = Field(
         AUTO,
         description="training rows answered at held-out losses: the best checkpoint passes the "
-        f"first check as often as any; auto: {ANSWERED} where passes are auto, rows are held out "
-        "and the check is a rule; 0: the loss alone chooses",
+        f"first check as often as any; auto: a tenth of them, {ANSWERED} to {MOST_ANSWERED}, where "
+        "passes are auto, rows are held out and the check is a rule; 0: the loss alone chooses",
     )
     retention: RetentionSettings | None = Field(
         default_factory=RetentionSettings,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunesmith.config.run import ANSWERED, AUTO, TrainSettings
+from tunesmith.config.run import ANSWERED, AUTO, MOST_ANSWERED, TrainSettings
 from tunesmith.core.numbers import pluralize
 from tunesmith.training.steps import Copies, Lengths, total_steps
 
@@ -75,8 +75,8 @@ def choose_length(
             changes["average_steps"] = steps
             reasons.append("the result is the average of the weights over a pass")
         if has_held and is_by_rule and settings.answer_rows == AUTO:
-            changes["answer_rows"] = ANSWERED
-            asked = pluralize(min(ANSWERED, round(rows)), "training row")
+            changes["answer_rows"] = answered = answered_of(len(lengths))
+            asked = pluralize(min(answered, len(lengths)), "training row")
             reasons.append(f"the best pass is one of those that answer {asked} best")
     if not changes:
         return RunLength(settings, None)
@@ -93,6 +93,11 @@ def _may_end_early(settings: TrainSettings, steps: int) -> bool:
     assert settings.patience is not None
     assert settings.evaluate_steps is not None
     return (settings.patience + 1) * settings.evaluate_steps < steps
+
+
+def answered_of(rows: int) -> int:
+    """How many of so many training rows are answered: more of a longer run, as more tell more."""
+    return min(MOST_ANSWERED, max(ANSWERED, round(rows / 10)))
 
 
 def patience_for(steps_a_pass: float, evaluate_steps: int) -> int:
