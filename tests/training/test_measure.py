@@ -10,6 +10,7 @@ from tunesmith.core.errors import MemoryRefusal
 from tunesmith.engine.forward import Engine
 from tunesmith.methods.sizes import AUTO_TOKENS
 from tunesmith.training import measure
+from tunesmith.training.checkpoint import State
 from tunesmith.training.job import HELD_OUT_SHARE, Member, planned
 
 
@@ -60,6 +61,15 @@ def test_what_is_retained_takes_its_part_of_the_minutes_and_of_the_seconds(tmp_p
     known = [planned(Member(job, given, adam(job))) for job in (plain, retained)]
     held = HELD_OUT_SHARE * given.seconds_per_token * plain.held.lengths.sum() * 5
     assert (known[1].seconds - held) / (known[0].seconds - held) == pytest.approx(1.6)
+
+
+def test_no_step_of_a_run_that_ended_is_counted(tmp_path):
+    job, given = tiny_job(tmp_path, patience=2, steps=20), plan(steps=20, seconds_per_token=0.001)
+    early = State(step=5, tokens=0, train_loss=1.0, misses=2)
+    assert planned(Member(job, given, adam(job), replace(early, misses=1))).seconds > 0
+    ended = Member(job, given, adam(job), early, evaluation_seconds=(3.0, 4.0))
+    assert ended.over == "early"
+    assert (planned(ended).seconds, planned(ended).evaluation_seconds) == (0, 3.0)
 
 
 def test_what_cannot_fit_is_refused_with_what_would(tmp_path, monkeypatch):

@@ -244,12 +244,12 @@ def member_of(
     where, tensors = folder.checkpoints, job.adapter.parameters
     by_first(lambda: checkpoint.require_room(where, tensors, adam, keep=keep))
     member = Member(job, plan, adam, _restored(prepared, adam, plan))
-    if member.over is not None:  # how long the evaluation takes is reported when it begins
-        return member
     if is_first():
         scales = table.scales_down(job.adapter)
         member.evaluation_seconds = prepared.evaluator.seconds_to_come(job.name, scales=scales)
         member.answering_seconds = prepared.answers.seconds() if prepared.answers else 0.0
+    if member.over is not None:  # how long the evaluation takes is reported when it begins
+        return member
     progress.report(planned(member))
     if (busy := ranks_at_work(member)) < size():
         progress.notice(

@@ -247,7 +247,8 @@ def planned(member: Member) -> Planned:
     job, plan, state = member.job, member.plan, member.state
     per_step = round(mean_tokens_of_step(job.rows.lengths, job.settings, copies=job.copies))
     low, high = member.evaluation_seconds
-    seconds = (plan.steps - state.step) * per_step * job.settings.work
+    steps = 0 if member.over else plan.steps - state.step
+    seconds = steps * per_step * job.settings.work
     times = _held_out_times(member)
     if job.held is not None:
         seconds += HELD_OUT_SHARE * times * int(job.held.lengths.sum())
@@ -262,7 +263,7 @@ def planned(member: Member) -> Planned:
         seconds=seconds + min(times, ANSWERED_TIMES) * member.answering_seconds,
         evaluation_seconds=low,
         evaluation_seconds_most=high,
-        is_retained=job.retention is not None,
+        is_retained=job.settings.retention is not None,
         ranks=ranks.size(),
         lr=plan.lr,
     )
@@ -283,6 +284,8 @@ def ranks_at_work(member: Member) -> int:
 
 def _held_out_times(member: Member) -> int:
     """How many held-out losses there are in the steps to come."""
+    if member.over:
+        return 0
     job, done, steps = member.job, member.state.step, member.plan.steps
     every = job.settings.evaluate_steps or job.settings.save_steps
     return steps // every - done // every + (steps % every > 0 and done < steps)
