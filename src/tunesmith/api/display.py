@@ -138,6 +138,9 @@ INFORMATION = {
     "judging",  # the code of an event
     "left_out",  # which the evaluation shows too
     "plan",
+    "length",
+    "retention",
+    "evaluation",
 }
 
 

@@ -10,7 +10,7 @@ import torch
 
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
-from tunesmith.core.numbers import pluralize
+from tunesmith.core.numbers import duration, pluralize
 from tunesmith.core.progress import Cancelled, Progress
 from tunesmith.core.rank_help import SharedState, led
 from tunesmith.core.rank_tasks import ask_for, helping
@@ -248,7 +248,10 @@ def member_of(
         scales = table.scales_down(job.adapter)
         member.evaluation_seconds = prepared.evaluator.seconds_to_come(job.name, scales=scales)
         member.answering_seconds = prepared.answers.seconds() if prepared.answers else 0.0
-    if member.over is not None:  # how long the evaluation takes is reported when it begins
+    if member.over is not None:
+        if (most := member.evaluation_seconds[1]) > 0:
+            text = f"what is left is the evaluation, at most {duration(most)}"
+            progress.notice("evaluation", f"{text}: what was scored before is kept")
         return member
     progress.report(planned(member))
     if (busy := ranks_at_work(member)) < size():
