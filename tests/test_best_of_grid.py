@@ -8,7 +8,7 @@ from benchmarks.methods.step_sizes import RESULTS
 ROWS = 200
 # What docs/methods.md says of them: of some tasks all settings are alike, so that three passes
 # are enough; of passes that answer training rows well, the one of the lowest loss is taken.
-ALIKE = ((30, "english-reviews"), (60, "english-reviews"), (60, "structure"))
+ALIKE = ((30, "english-reviews"), (60, "english-reviews"), (60, "structure"), (40, "shop"))
 NAMED = {("lora", rows, task): ["longer"] for rows, task in ALIKE}
 NAMED |= {("lora", 30, "tone"): ["below"]}
 
