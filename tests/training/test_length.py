@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunesmith.config import TrainSettings
-from tunesmith.config.run import ANSWERED, MOST_ANSWERED
+from tunesmith.config.run import ANSWERED, MAX_ANSWERED
 from tunesmith.core.errors import ConfigError
 from tunesmith.training.length import (
     ENOUGH_STEPS,
@@ -83,7 +83,7 @@ def test_training_rows_are_answered_where_a_rule_decides_and_rows_are_held_out()
     assert chosen([20] * 60, is_by_rule=True).settings.answered_rows == 0
     many = chosen([20] * 600, has_held=True, is_by_rule=True).settings
     assert (many.answered_rows, many.average_steps) == (60, "auto")  # three passes
-    assert [answered_of(rows) for rows in (5, 250, 5000)] == [ANSWERED, 25, MOST_ANSWERED]
+    assert [answered_of(rows) for rows in (5, 250, 5000)] == [ANSWERED, 25, MAX_ANSWERED]
     for given_ in (0, 7):
         few = chosen([20] * 60, has_held=True, is_by_rule=True, answer_rows=given_).settings
         assert few.answered_rows == given_

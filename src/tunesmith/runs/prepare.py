@@ -43,6 +43,7 @@ from tunesmith.training.job import (
     require_trained_routers,
 )
 from tunesmith.training.measure import make_plan, plan_beside
+from tunesmith.training.retention import Retention
 from tunesmith.training.steps import Plan
 
 LoadRows = Callable[[RunConfig, LoadedBase, str | None, Progress], RunRows]
@@ -135,7 +136,6 @@ def prepare(
     )
     if not adapter.frozen_base:
         led(evaluator.answer_before, SharedState((loaded.engine,)))
-    has_ended = by_first(lambda: _has_ended(run))
     job = Job(
         engine=loaded.engine,
         adapter=adapter,
@@ -145,9 +145,18 @@ def prepare(
         folder=run.folder.path,
         copies=rows.copies,
         keep_plan=run.folder.write_plan,
-        retention=None if has_ended else retention_of(run, base, rows, evaluator.probing),
+        retention=_retained(run, base, rows, evaluator),
     )
     return _answering(PreparedRun(run, loaded, evaluator, job), rows)
+
+
+def _retained(
+    run: StartedRun, base: KnownBase, rows: RunRows, evaluator: Evaluator
+) -> Retention | None:
+    """What the steps to come retain; nothing where none comes."""
+    if by_first(lambda: _has_ended(run)):
+        return None
+    return retention_of(run, base, rows, evaluator.probing)
 
 
 def _has_ended(run: StartedRun) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunesmith.config.run import ANSWERED, AUTO, MOST_ANSWERED, TrainSettings
+from tunesmith.config.run import ANSWERED, AUTO, MAX_ANSWERED, TrainSettings
 from tunesmith.core.numbers import pluralize
 from tunesmith.training.steps import Copies, Lengths, total_steps
 
@@ -97,7 +97,7 @@ def _may_end_early(settings: TrainSettings, steps: int) -> bool:
 
 def answered_of(rows: int) -> int:
     """How many of so many training rows are answered: more of a longer run, as more tell more."""
-    return min(MOST_ANSWERED, max(ANSWERED, round(rows / 10)))
+    return min(MAX_ANSWERED, max(ANSWERED, round(rows / 10)))
 
 
 def patience_for(steps_a_pass: float, evaluate_steps: int) -> int:
