@@ -169,7 +169,7 @@ def test_a_run_resumed_after_its_last_step_prepares_no_further_one(made, monkeyp
     notices = {event.code: event.message for event in events if isinstance(event, Notice)}
     assert notices["resumed"] == "resumed after step 6, the last one"
     assert not {"retention", "length"} & notices.keys()
-    assert notices["evaluation"].startswith("what is left is the evaluation, at most ")
+    assert notices["evaluation"].startswith("what is left is the evaluation: about ")
     assert notices["judging"].startswith("the evaluation takes about 1 second: ")
 
 

@@ -160,7 +160,7 @@ def _retained(
 
 
 def _has_ended(run: StartedRun) -> bool:
-    """Whether a resumed run has its last step behind it."""
+    """Whether a resumed run has done its last step."""
     plan, newest = run.folder.read_plan(), checkpoint.newest(run.folder.checkpoints)
     if plan is None or newest is None:
         return False
@@ -259,8 +259,8 @@ def member_of(
         member.answering_seconds = prepared.answers.seconds() if prepared.answers else 0.0
     if member.over is not None:
         if (most := member.evaluation_seconds[1]) > 0:
-            text = f"what is left is the evaluation, at most {duration(most)}"
-            progress.notice("evaluation", f"{text}: what was scored before is kept")
+            text = f"what is left is the evaluation: about {duration(most)} at most"
+            progress.notice("evaluation", f"{text}, and less by what was scored before")
         return member
     progress.report(planned(member))
     if (busy := ranks_at_work(member)) < size():
