@@ -6,11 +6,9 @@ from benchmarks.methods.measure import read_results
 from benchmarks.methods.step_sizes import RESULTS
 
 ROWS = 200
-# What docs/methods.md says of them: of some tasks all settings are alike, so that three passes
-# are enough; of passes that answer training rows well, the one of the lowest loss is taken.
+# What docs/methods.md says of them: all settings are alike, so that three passes are enough.
 ALIKE = ((30, "english-reviews"), (60, "english-reviews"), (60, "structure"), (40, "shop"))
 NAMED = {("lora", rows, task): ["longer"] for rows, task in ALIKE}
-NAMED |= {("lora", rows, "tone"): ["below"] for rows in (30, 500)}
 
 
 def line(right, *, point=(), seed=0, tokens=1000, **changes):

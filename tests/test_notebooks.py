@@ -13,11 +13,8 @@ EXAMPLES = ROOT / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 
 
-LONG = {"persona_ko"}
-RUN = [pytest.param(f, marks=[pytest.mark.slow] * (f.stem in LONG), id=f.stem) for f in NOTEBOOKS]
-
-
-@pytest.mark.parametrize("file", RUN)
+@pytest.mark.slow
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_every_cell_runs(file, tmp_path, monkeypatch):
     """Where a notebook lies, as its kernel starts there, and with its data."""
     shutil.copytree(EXAMPLES / "polite_ko", tmp_path / "polite_ko")

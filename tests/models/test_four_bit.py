@@ -42,6 +42,7 @@ kernels.get_kernel("now it is there")
 """
 
 
+@pytest.mark.slow
 def test_a_package_of_hub_kernels_is_not_asked_and_nothing_is_said(tmp_path):
     fake = tmp_path / "kernels.py"
     fake.write_text("def get_kernel(name, **options):\n    print('asked for', name)\n")

@@ -17,6 +17,7 @@ TRAIN |= {"keep_checkpoints": 1, "rows_per_step": 3, "lr": 0.05, "retention": "n
 TRAIN |= {"tokens_per_micro_batch": 64}
 
 
+@pytest.mark.slow
 def test_a_sharded_run_without_a_choice_ends_with_the_average_on_all_ranks(tmp_path, monkeypatch):
     """Of its held-out losses only the first is a number."""
     real = held_out.held_out_loss

@@ -100,6 +100,7 @@ def assert_same_result(tmp_path, run, folder="adapter", names=RESULT):
         assert whole.read_bytes() == other.read_bytes(), name
 
 
+@pytest.mark.slow
 def test_killed_twice_ends_in_the_same_bytes(tmp_path):
     with prepared(tmp_path, steps=20) as runs:
         seconds = whole(runs)

@@ -259,6 +259,7 @@ def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
     assert summary.eval_loss > whole.eval_loss  # that of the weaker one
 
 
+@pytest.mark.slow
 def test_a_full_run_that_forgets_ends_between_its_base_and_what_it_learned(tmp_path, monkeypatch):
     method = {"kind": "full"}
     plain = {**ONE_CHECKPOINT, "retention": "none"}

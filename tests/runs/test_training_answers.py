@@ -109,7 +109,7 @@ def test_a_run_answers_them_and_its_folder_says_so(tmp_path):
     run = ending(tmp_path, train={"epochs": "auto", "rows_per_step": None})
     train_run(run, progress=Progress(on_event=heard.append))
     found = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]
-    assert found["answer_rows"] == 24
+    assert found["answer_rows"] == ANSWERED
     losses = [line["loss"] for line in held(tmp_path / "run")]
     rises = any(later > earlier for earlier, later in pairwise(losses))
     assert bool(RunFolder(tmp_path / "run").passed()) == rises
@@ -239,8 +239,11 @@ def test_without_memory_for_answers_the_loss_alone_decides(tmp_path, decided, mo
     assert RunFolder(tmp_path / "run").held_out_losses()[6] == 1.4
 
 
-@pytest.mark.parametrize("shard", [False, True])
-@pytest.mark.parametrize("kind", ["lora", "full"])
+@pytest.mark.parametrize(
+    ("kind", "shard"),
+    [("lora", False), ("full", True)]
+    + [pytest.param(*pair, marks=pytest.mark.slow) for pair in (("lora", True), ("full", False))],
+)
 def test_ranks_have_the_answers_of_one(tmp_path, monkeypatch, kind, shard):
     def run(out, **more):
         seen = iter(LOSSES)
@@ -280,7 +283,7 @@ def events(folder, losses, shares):
     return RunFolder(folder)
 
 
-def test_a_checkpoint_that_answers_clearly_worse_is_no_choice(tmp_path):
+def test_a_checkpoint_that_answers_fewer_rows_is_no_choice(tmp_path):
     folder = events(tmp_path / "run", [1.4, 1.3, 1.7, 1.9], [0.6, 0.7, 1.0, None])
     kept = selection.kept_checkpoints(folder, 3)
     assert [each.answers for each in kept] == [False, False, True, False]
@@ -293,6 +296,6 @@ def test_a_checkpoint_that_answers_clearly_worse_is_no_choice(tmp_path):
     )
     assert selection.answers_text(folder, 2) is None
     assert selection.answers_text(folder, None) is None
-    even = events(tmp_path / "even", [1.4, 1.3], [1.0, 0.98])
+    even = events(tmp_path / "even", [1.4, 1.3], [0.98, 0.98])
     assert all(each.answers for each in selection.kept_checkpoints(even, 2))
     assert selection.answers_text(even, 1) is None

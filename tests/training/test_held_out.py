@@ -15,9 +15,7 @@ from tunesmith.training import checkpoint, held_out
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, HeldOut
 from tunesmith.training.held_out import (
-    AS_GOOD,
     CLEARLY_LOWER,
-    PASSED,
     held_out_loss,
     is_better,
 )
@@ -34,8 +32,6 @@ def best_of(passes):
         if is_better(state, loss, passed):
             best = number
             state = replace(state, best_loss=loss, best_passed=passed)
-        known = [each for each in (state.top_passed, passed) if each is not None]
-        state = replace(state, top_passed=max(known, default=None))
     return best
 
 
@@ -45,22 +41,10 @@ def test_without_answers_it_is_the_first_of_the_lowest_loss(losses):
 
 
 @given(PASSES)
-def test_its_answers_are_never_clearly_worse_than_those_of_another(passes):
-    _, passed = passes[best_of(passes)]
-    assert passed >= max(share for _, share in passes) - AS_GOOD - 1e-9
-
-
-@given(PASSES)
-def test_of_those_that_answer_as_well_as_itself_it_has_the_lowest_loss(passes):
-    best = best_of(passes)
-    later = [loss for loss, passed in passes[best:] if passed >= passes[best][1]]
-    assert passes[best][0] == min(later)
-
-
-@given(PASSES)
-def test_one_that_answers_well_enough_is_the_result_where_any_does(passes):
-    _, passed = passes[best_of(passes)]
-    assert passed >= PASSED or all(share < PASSED for _, share in passes)
+def test_with_answers_it_is_the_lowest_loss_of_those_that_answer_most(passes):
+    most = max(share for _, share in passes)
+    lowest = min(loss for loss, share in passes if share == most)
+    assert best_of(passes) == passes.index((lowest, most))
 
 
 def test_a_loss_that_is_no_number_is_never_the_best():
@@ -72,7 +56,7 @@ def test_a_loss_that_is_no_number_is_never_the_best():
 def test_rows_are_answered_from_the_first_higher_loss_until_they_pass(tmp_path, monkeypatch):
     """The best checkpoint's first, and those that could be better."""
     losses = iter([1.5, 1.4, 1.6, 1.7, 1.8, 1.3, 1.9])
-    shares = [0.5, 0.8, PASSED + 0.01, 0.85]
+    shares = [0.5, 0.8, 1.0, 0.85]
     job, asked = tiny_job(tmp_path, evaluate_steps=1, patience=3, save_steps=100), iter(shares)
     monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: next(losses))
     events = run(replace(job, passed=lambda: next(asked)), plan(steps=7))
@@ -81,7 +65,7 @@ def test_rows_are_answered_from_the_first_higher_loss_until_they_pass(tmp_path, 
         (1, True, None),
         (2, True, None),
         (3, True, 0.8),
-        (4, True, PASSED + 0.01),
+        (4, True, 1.0),
         (5, False, None),
         (6, False, 0.85),
         (7, False, None),
@@ -131,7 +115,7 @@ def test_a_stop_while_rows_are_answered_leaves_the_held_out_loss_due(tmp_path, m
         assert run(first, plan())[-1] == Ended(6, "stopped")
         second = job(folder, [2.0, 3.0], [0.5, 0.9, 0.6])
         state, optimizer = resumed(second)
-        assert (state.best_passed, state.top_passed, state.hold_due) == (None, None, True)
+        assert (state.best_passed, state.hold_due) == (None, True)
         rest = run(second, plan(), state=state, optimizer=optimizer)
         assert [e for e in rest if isinstance(e, HeldOut)] == whole[1:]
         for name, expected in tensors(unbroken).items():

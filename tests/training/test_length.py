@@ -78,12 +78,12 @@ def test_the_loss_of_held_out_rows_may_end_it():
 def test_training_rows_are_answered_where_a_rule_decides_and_rows_are_held_out():
     found = chosen([20] * 60, has_held=True, is_by_rule=True)
     assert found.settings.answered_rows == ANSWERED
-    assert found.reason.endswith("the best pass is one of those that answer 24 training rows best")
+    assert found.reason.endswith("the best pass is one of those that answer 48 training rows best")
     assert chosen([20] * 60, has_held=True).settings.answered_rows == 0
     assert chosen([20] * 60, is_by_rule=True).settings.answered_rows == 0
-    many = chosen([20] * 600, has_held=True, is_by_rule=True).settings
-    assert (many.answered_rows, many.average_steps) == (60, "auto")  # three passes
-    assert [answered_of(rows) for rows in (5, 250, 5000)] == [ANSWERED, 25, MAX_ANSWERED]
+    many = chosen([20] * 400, has_held=True, is_by_rule=True).settings
+    assert (many.answered_rows, many.average_steps) == (80, "auto")  # three passes
+    assert [answered_of(rows) for rows in (5, 250, 5000)] == [ANSWERED, 50, MAX_ANSWERED]
     for given_ in (0, 7):
         few = chosen([20] * 60, has_held=True, is_by_rule=True, answer_rows=given_).settings
         assert few.answered_rows == given_

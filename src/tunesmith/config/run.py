@@ -18,8 +18,8 @@ from tunesmith.config.settings import (
 )
 
 AUTO: Literal["auto"] = "auto"
-# Training rows answered at a held-out loss where `auto` answers any: a tenth of them, within these.
-ANSWERED, MAX_ANSWERED = 24, 96
+# Training rows answered at a held-out loss where `auto` answers any: a fifth of them, within these.
+ANSWERED, MAX_ANSWERED = 48, 96
 Format = Literal[
     "auto",
     "chat",
@@ -252,7 +252,7 @@ class TrainSettings(Settings):
     answer_rows: NonNegativeInt | Literal["auto"] = Field(
         AUTO,
         description="training rows answered at held-out losses: the best checkpoint passes the "
-        f"first check as often as any; auto: a tenth of them, {ANSWERED} to {MAX_ANSWERED}, where "
+        f"first check as often as any; auto: a fifth of them, {ANSWERED} to {MAX_ANSWERED}, where "
         "passes are auto, rows are held out and the check is a rule; 0: the loss alone chooses",
     )
     retention: RetentionSettings | None = Field(

@@ -164,8 +164,7 @@ class Measures:
         if self._sheet is not None:
             self._base_facts(self._sheet)
         if self._sample is not None:
-            phase = self.progress.phase("losses of trained and held-out rows (base)")
-            self._base_losses = self._sample.base_losses(self.known.loaded, phase=phase)
+            self._base_losses = self._losses_of_base(self._sample, self.known.loaded)
 
     def measure(self, tuned: Tuned) -> Measured:
         """All that needs the model. A measure that is refused is noticed, and the others follow."""
@@ -261,13 +260,17 @@ class Measures:
         base = self._base_facts(sheet)
         return base, self._ask_facts(sheet, tuned.loaded, tuned.who, TUNED)
 
+    def _losses_of_base(self, sample: RowSample, loaded: LoadedBase) -> SideLosses | None:
+        phase = self.progress.phase("losses of trained and held-out rows (base)")
+        return sample.base_losses(loaded, phase=phase)
+
     def _losses(self, tuned: Tuned) -> ArmLosses | None:
         """Of the whole model only where the base was measured before, or not at all."""
         if self._sample is None:
             return None
-        phase = self.progress.phase("losses of trained and held-out rows")
         if tuned.adapter is not None and self._base_losses is None:
-            self._base_losses = self._sample.base_losses(tuned.loaded, phase=phase)
+            self._base_losses = self._losses_of_base(self._sample, tuned.loaded)
+        phase = self.progress.phase("losses of trained and held-out rows")
         now = self._sample.losses(tuned.loaded, tuned.who, phase=phase)
         return ArmLosses(now, self._base_losses)
 

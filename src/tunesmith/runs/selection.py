@@ -20,7 +20,6 @@ from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, Tensors
 from tunesmith.runs.folder import RunFolder
 from tunesmith.training import checkpoint
-from tunesmith.training.held_out import is_as_good
 
 # Of the run as it was at a checkpoint, by all probes or by those that are texts.
 ForgettingAt = Callable[[Path, bool], Forgetting]
@@ -30,7 +29,7 @@ ForgettingAt = Callable[[Path, bool], Forgetting]
 class KeptCheckpoint:
     """A checkpoint on disk and its held-out loss.
 
-    ``answers``: whether it answers training rows as well as any, where some were answered.
+    ``answers``: whether it answers as many training rows as any, where some were answered.
     """
 
     step: int
@@ -63,7 +62,7 @@ def kept_checkpoints(folder: RunFolder, best_step: int | None) -> list[KeptCheck
             step,
             found[step],
             losses[step],
-            not passed or step == best_step or is_as_good(passed.get(step, 0.0), most),
+            not passed or step == best_step or passed.get(step, 0.0) >= most,
         )
         for step in sorted(found)
         if step in losses
@@ -82,7 +81,7 @@ def answers_text(folder: RunFolder, best_step: int | None) -> str | None:
     lowest = min(losses, key=lambda step: (losses[step], step), default=None)
     if best_step is None or lowest is None or not {best_step, lowest} <= passed.keys():
         return None
-    if is_as_good(passed[lowest], passed[best_step]):
+    if passed[lowest] >= passed[best_step]:
         return None
     return (
         f"step {lowest:,} has the lowest held-out loss ({losses[lowest]:.2f}), but "
@@ -99,7 +98,7 @@ def choose_kept(
     The value is minus the held-out loss minus the rise of the probes' log-perplexity, both in nats
     a token. A probe can only lower it, so that those whose loss alone is worse than a value that
     is known are not measured. Of all but the first, texts alone are. Without ``forgotten`` the loss
-    decides. One whose answers to training rows are clearly worse than another's is no choice.
+    decides. One that answers fewer training rows than another is no choice.
     """
     if len(kept) < 2:
         return None

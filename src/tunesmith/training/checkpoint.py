@@ -28,6 +28,7 @@ from tunesmith.training.sharded_files import Parts
 _TRAINED = "trained"
 TRAINED, STATE, BEST = "trained.safetensors", "state.json", "best"
 _ARITHMETIC, _AVERAGED = "arithmetic", "averaged"  # in STATE, beside the position
+_FORMER = "top_passed"  # in those of earlier versions
 SHARDS = "shards"  # in place of all safetensors, where ranks hold parts
 
 
@@ -41,7 +42,6 @@ class State:
     best_loss: float | None = None
     best_step: int | None = None
     best_passed: float | None = None  # of the training rows that were answered then, if any
-    top_passed: float | None = None  # the most of them at any held-out loss
     misses: int = 0  # held-out losses since the last clearly better one, and that one's loss
     reset_loss: float | None = None
     step_seconds: float = 0.0  # spent in steps after the first two, and their tokens
@@ -242,6 +242,7 @@ def _read(checkpoint: Path) -> tuple[State, dict[str, Any]]:
     try:
         values = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
         beside = {key: values.pop(key) for key in (_ARITHMETIC, _AVERAGED) if key in values}
+        values.pop(_FORMER, None)
         return State(**values), beside
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(

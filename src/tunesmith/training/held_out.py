@@ -18,8 +18,6 @@ from tunesmith.training.events import HeldOut
 from tunesmith.training.job import Job, Member, Rows
 from tunesmith.training.steps import Plan, StepRows, micro_batches
 
-# Of the training rows that are answered: what is as good, and what is good enough.
-AS_GOOD, PASSED = 0.05, 0.95
 CLEARLY_LOWER = 0.001  # nats a token: smaller gains are no reason for more passes
 
 
@@ -94,11 +92,10 @@ def _held(
     except Cancelled:
         return replace(state, hold_due=True), []
     best = is_better(before, loss, passed)
-    top = max((p for p in (before.top_passed, passed) if p is not None), default=None)
     event = HeldOut(state.step, loss, best=best, passed=passed)
     if before is not state:
         event = replace(event, best_step=before.best_step, best_passed=before.best_passed)
-    state = replace(before, hold_due=False, top_passed=top, misses=before.misses + 1)
+    state = replace(before, hold_due=False, misses=before.misses + 1)
     if not best:
         return state, [event]
     if is_clearly_better(before, loss, passed):
@@ -116,7 +113,7 @@ def _best_answered(job: Job, state: State, loss: float) -> State:
         return state
     if not state.best_loss <= loss < math.inf or (passed := _passed_at_best(job)) is None:
         return state
-    return replace(state, best_passed=passed, top_passed=passed)
+    return replace(state, best_passed=passed)
 
 
 def _passed_at_best(job: Job) -> float | None:
@@ -141,16 +138,15 @@ def is_better(state: State, loss: float, passed: float | None) -> bool:
     """Whether this held-out loss, in nats a token, is of a better checkpoint than the best so far.
 
     It is where the loss is lower. Where a share of training rows that are answered as they should
-    be is known, clearly more of them than the best one's (`is_as_good`) come first, and a share
-    that is clearly below the highest is never better: few passes can leave a base that falls into
-    loops, which raises no loss.
+    be is known, a higher one comes first: few passes can leave a base that falls into loops, which
+    raises no loss.
     """
     if not math.isfinite(loss):
         return False
     lower = state.best_loss is None or loss < state.best_loss
-    if passed is None or state.best_passed is None or state.top_passed is None:
+    if passed is None or state.best_passed is None or passed == state.best_passed:
         return lower
-    return _has_clearly_more(state, passed) or (lower and is_as_good(passed, state.top_passed))
+    return passed > state.best_passed
 
 
 def is_clearly_better(state: State, loss: float, passed: float | None) -> bool:
@@ -161,26 +157,11 @@ def is_clearly_better(state: State, loss: float, passed: float | None) -> bool:
     last = state.best_loss if state.reset_loss is None else state.reset_loss
     if last is None or loss <= last - CLEARLY_LOWER:
         return True
-    return _has_clearly_more(state, passed)
-
-
-def _has_clearly_more(state: State, passed: float | None) -> bool:
-    """Whether clearly more training rows are answered as they should be than at the best so far."""
-    if passed is None or state.best_passed is None:
-        return False
-    return not is_as_good(state.best_passed, passed)
-
-
-def is_as_good(passed: float, most: float) -> bool:
-    """Whether a share of right answers is not clearly below another one.
-
-    One that is good enough is as good as any, and better than one that is not.
-    """
-    return passed >= (PASSED if most >= PASSED else most - AS_GOOD)
+    return passed is not None and state.best_passed is not None and passed > state.best_passed
 
 
 def _can_decide(state: State, loss: float) -> bool:
-    """Whether answers can: where the best one's are known, and not right or of a higher loss."""
+    """Whether answers can: where the best one's are known, and some wrong or of a higher loss."""
     if state.best_passed is None or state.best_loss is None or not math.isfinite(loss):
         return False
-    return loss < state.best_loss or state.best_passed < PASSED
+    return loss < state.best_loss or state.best_passed < 1

@@ -97,7 +97,7 @@ def _may_end_early(settings: TrainSettings, steps: int) -> bool:
 
 def answered_of(rows: int) -> int:
     """How many of so many training rows are answered: more of a longer run, as more tell more."""
-    return min(MAX_ANSWERED, max(ANSWERED, round(rows / 10)))
+    return min(MAX_ANSWERED, max(ANSWERED, round(rows / 5)))
 
 
 def patience_for(steps_a_pass: float, evaluate_steps: int) -> int:
