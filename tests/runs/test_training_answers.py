@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from tests.ranks import all_of
 from tests.runs.tiny import LETTERS, UNMEASURED, config, talking_base
 from tunesmith.adapters.loaded_base import LoadedBase
+from tunesmith.config.run import ANSWERED
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.progress import SILENT, Cancelled, Progress
 from tunesmith.data.dataset import RunRows
