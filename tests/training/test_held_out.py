@@ -1,5 +1,6 @@
 """Which checkpoint is the best, by held-out losses and by answers to training rows."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -163,3 +164,12 @@ def test_rows_are_answered_by_the_weights_whose_loss_is_told(tmp_path, monkeypat
     monkeypatch.setattr(held_out, "held_out_loss", loss)
     run(replace(job, passed=passed), plan())
     assert asked == told  # the first by what was kept of it
+
+
+def test_a_checkpoint_of_a_version_with_another_rule_is_read(tmp_path):
+    job = tiny_job(tmp_path)
+    state = State(step=3, tokens=9, train_loss=1.0, best_loss=1.5, best_step=3, best_passed=0.8)
+    checkpoint.save_best(tmp_path, state, job.adapter.parameters)
+    path = tmp_path / checkpoint.BEST / checkpoint.STATE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"top_passed": 0.9}))
+    assert checkpoint.read_state(path.parent) == state

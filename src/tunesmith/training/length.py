@@ -77,7 +77,7 @@ def choose_length(
         if has_held and is_by_rule and settings.answer_rows == AUTO:
             changes["answer_rows"] = answered = answered_of(len(lengths))
             asked = pluralize(min(answered, len(lengths)), "training row")
-            reasons.append(f"the best pass is one of those that answer {asked} best")
+            reasons.append(f"the best pass is the one that gets most of {asked} right")
     if not changes:
         return RunLength(settings, None)
     return RunLength(settings.model_copy(update=changes), "auto: " + "; ".join(reasons))
