@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.messages import messages
 from tunesmith.core.language import _VALUE, catalogue_of, localized, with_particles
 from tunesmith.models.hub_bases import hub_bases
@@ -130,3 +132,14 @@ def test_what_is_not_said_would_be_found():
     assert not is_said("a.csv:5: the text contains nothing that anybody knows.")
     assert not is_said("알림: the rows are few (3행)")
     assert is_said("LoRA, QLoRA")
+
+
+SEVERAL = [message for message in catalogue_of("ko") if ". " in message]
+
+
+@pytest.mark.parametrize("around", ["rows.csv: holds no rows. {}", "{} (1,024 rows)"])
+@pytest.mark.parametrize("message", SEVERAL)
+def test_a_message_of_several_sentences_is_said_beside_others(message, around):
+    blank = re.sub(r"\{(\w+)(?::\w+)?\}", lambda m: "3" if len(m[1]) == 1 else "abc", message)
+    text = blank.replace("(s)", "s")
+    assert localized(text, "ko") in localized(around.format(text), "ko")

@@ -78,6 +78,8 @@ def _localized(text: str, language: str) -> str:
     found = None if kind else catalogue.translate(plain)
     if found is None:
         pieces = _parts(plain)
+        if pieces[1:2] == [BETWEEN_SENTENCES]:
+            pieces = _merged(pieces, catalogue)
         found = plain if len(pieces) == 1 else "".join(_localized(p, language) for p in pieces)
     if found == plain:  # a value may be several sentences after all
         found = catalogue.translate(plain, strictly=False) or plain
@@ -89,17 +91,31 @@ def _parts(text: str) -> list[str]:
     """The lines of a text; of one line its place (`rows.csv:3:`) and the rest, or its sentences."""
     if place := _KIND.match(text) or _LINE.match(text):
         return [place[0], text[place.end() :]]
-    for division in (_LINES, _SENTENCES, _PLACE, _HALVES):
+    for division in (_LINES, _COUNT, _SENTENCES, _PLACE, _HALVES):
         if len(parts := division.split(text)) > 1:
             return parts
     return [text]
+
+
+def _merged(parts: list[str], catalogue: "_Catalogue") -> list[str]:
+    """The sentences and what is between them; several that are one message are one part."""
+    merged: list[str] = []
+    stop = len(parts)
+    while stop > 0:
+        runs = (n for n in range(stop - 2) if catalogue.translate("".join(parts[n:stop])))
+        start = next(runs, stop - 1)
+        merged.insert(0, "".join(parts[start:stop]))
+        stop = start
+    return merged
 
 
 _KIND = re.compile(r"(?:note|warning|error): ")
 _LINES = re.compile(r"(\n)")
 _LINE = re.compile(r"[^\n]*?:\d+(?:, \d+)*(?: \(\+[\d,]+\))?: ")
 _PLACE = re.compile(r"^((?:[^\s,:]+, )*\S+: )")  # `rows.csv: `, or runs: `lora, ia3: `
-_SENTENCES = re.compile(r"(?<=[.!?])( )(?=[^\s(])")
+_COUNT = re.compile(r"( \([\d,]+ rows?\)(?: \[\w+\])?)$")  # of what was noticed, and its code
+BETWEEN_SENTENCES = " "
+_SENTENCES = re.compile(rf"(?<=[.!?])({BETWEEN_SENTENCES})(?=[^\s(])")
 _HALVES = re.compile(r"(; | · )(?=\S)")
 LONGEST_OF_A_LIST = 6  # blanks in a part
 _LISTED = re.compile(r"(, | and | or | \+ )")
