@@ -60,6 +60,21 @@ def test_only_seeds_that_all_settings_have_are_compared():
     assert against(lines[:4]) == []
 
 
+def test_a_setting_with_fewer_seeds_than_others_is_left_out():
+    once = line(190, point={"rows_per_step": 4, "epochs": 9})
+    lines = [*grid(160, 170), *grid(170, 160, seed=1), line(160), line(170, seed=1)]
+    (both,) = against([*lines, once])
+    assert (both.seeds, both.settings, both.best_score) == ((0, 1), 2, 0.825)
+
+
+def test_time_is_compared_where_both_are_known():
+    timed = [*grid(160, 170, seconds=200), line(170, seconds=300)]
+    untimed = [*grid(160, 170, seed=1), line(170, seed=1)]
+    assert [each.seconds for each in against([*timed, *untimed])] == [1.5]
+    assert "| 1.50 |" in table(timed)
+    assert [each.seconds for each in against(untimed)] == [None]
+
+
 @pytest.mark.parametrize("extra", [{"average_steps": 0}, {"lr": 0.1}])
 def test_runs_with_other_settings_and_failed_ones_are_left_out(extra):
     other = line(200, point={"rows_per_step": 4, "epochs": 9, **extra})

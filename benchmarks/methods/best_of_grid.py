@@ -1,8 +1,8 @@
 """The defaults against the best setting of a grid of step sizes and passes.
 
-For each method, number of rows and task: both are the mean of the seeds at which the defaults and
-the whole grid were measured. The best setting is chosen by the scores that it is compared by, so
-that the comparison favours it.
+For each method, number of rows and task: both are the mean of the seeds of the defaults at which
+most settings of the grid were measured, and of those settings. The best setting is chosen by the
+scores that it is compared by, so that the comparison favours it.
 """
 
 import statistics
@@ -32,6 +32,7 @@ class Against:
     best_score: float
     difference: Interval  # of the held-out rows' mean scores over the seeds, auto - best
     tokens: float  # trained by auto, over those of the best
+    seconds: float | None  # that it took, with held-out losses and answers, over the best's
 
     @property
     def faults(self) -> list[str]:
@@ -56,12 +57,13 @@ def against(lines: Sequence[Mapping[str, Any]]) -> list[Against]:
 
 def _against(group: tuple[str, int, str], settings: dict[str, Lines]) -> Against | None:
     auto = settings.pop("", {})
+    most = max((len(auto.keys() & lines) for lines in settings.values()), default=0)
+    settings = {n: lines for n, lines in settings.items() if len(auto.keys() & lines) == most}
     seeds = tuple(sorted(set(auto).intersection(*settings.values())))
     if len(settings) < 2 or not seeds:
         return None
     best = max(settings, key=lambda name: _mean(settings[name], seeds))
     ours, theirs = (_rows(lines, seeds) for lines in (auto, settings[best]))
-    tokens = [sum(lines[seed]["tokens"] for seed in seeds) for lines in (auto, settings[best])]
     return Against(
         group,
         seeds,
@@ -70,8 +72,16 @@ def _against(group: tuple[str, int, str], settings: dict[str, Lines]) -> Against
         score=statistics.mean(ours),
         best_score=statistics.mean(theirs),
         difference=paired_difference(ours, theirs, seed=0),
-        tokens=tokens[0] / tokens[1],
+        tokens=_ratio("tokens", auto, settings[best], seeds) or 0.0,
+        seconds=_ratio("seconds", auto, settings[best], seeds),
     )
+
+
+def _ratio(key: str, ours: Lines, theirs: Lines, seeds: Sequence[int]) -> float | None:
+    """Over the seeds of which both are known; None without one."""
+    pairs = [(ours[seed].get(key), theirs[seed].get(key)) for seed in seeds]
+    known = [(mine, best) for mine, best in pairs if mine and best]
+    return sum(mine for mine, _ in known) / sum(best for _, best in known) if known else None
 
 
 def _mean(lines: Lines, seeds: Sequence[int]) -> float:
@@ -86,10 +96,8 @@ def _rows(lines: Lines, seeds: Sequence[int]) -> list[float]:
 
 def table(lines: Sequence[Mapping[str, Any]]) -> str:
     """The comparisons as a table, scores in %."""
-    out = [
-        "| method | rows | task | seeds | auto | best of the grid | difference (95 %) | tokens |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    names = ("method", "rows", "task", "seeds", "auto", "best of the grid", "difference (95 %)")
+    out = [f"| {' | '.join((*names, 'tokens', 'time'))} |", "|---|---|---|---|---|---|---|---|---|"]
     for each in against(lines):
         name, rows, task = each.group
         low, high = (f"{100 * limit:+.1f}" for limit in (each.difference.low, each.difference.high))
@@ -99,6 +107,7 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
             f"{100 * each.best_score:.1f} ({each.best.replace('train.', '')}; of {each.settings})",
             f"{100 * each.difference.mean:+.1f} ({low} to {high})",
             " ".join([f"{each.tokens:.2f}", *(f"**{fault}**" for fault in each.faults)]),
+            "" if each.seconds is None else f"{each.seconds:.2f}",
         )
         out.append(f"| {' | '.join(cells)} |")
     return "\n".join(out)

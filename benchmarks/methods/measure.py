@@ -143,12 +143,20 @@ def measure(
                 line["lr"] = row.config.train.lr
                 if row.summary is not None:
                     line |= {"steps": row.summary.steps, "tokens": row.summary.tokens}
+                    alone = len(wanted) == 1
+                    line |= {"seconds": _seconds(row.folder.metrics) if alone else None}
                     line |= elsewhere_of(row.summary.evaluation)
                 file.write(json.dumps(line) + "\n")
                 mean = {arm: round(statistics.mean(each), 3) for arm, each in scores.items()}
                 print(f"  {method} {words(point)}: {mean} {row.error or ''}", flush=True)
     print(f"{name}, {count} rows, seed {seed}: {time.monotonic() - start:.0f} s", flush=True)
     shutil.rmtree(folder)
+
+
+def _seconds(metrics: Path) -> float:
+    """To the last step, with held-out losses and answers between the steps; no evaluation."""
+    last = metrics.read_text(encoding="utf-8").splitlines()[-1]
+    return float(json.loads(last)["seconds"])
 
 
 def settings_of(

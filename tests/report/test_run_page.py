@@ -70,6 +70,16 @@ def test_it_loads_nothing_and_no_id_stands_twice(run: Path) -> None:
     assert not re.search(r"url\((?!#)", page_of(run))
 
 
+def test_the_environment_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    base = {"name": "tiny", "folder": "/home/me/models/tiny-1", "config.json": "ab12"}
+    values = {"base": base, "data": {"/home/me/shop.xlsx": "cd34", "own/b.jsonl": "ef56"}}
+    (run / "environment.json").write_text(json.dumps(values), encoding="utf-8")
+    text = Page(page_of(run)).text
+    assert "/home/me" not in text
+    assert all(part in text for part in ("tiny-1", "ab12", '"shop.xlsx": "cd34"', "own/b.jsonl"))
+
+
 def test_what_a_model_says_is_text_and_never_markup(run: Path) -> None:
     text = page_of(run)
     assert Page(text).scripts == 1

@@ -4,6 +4,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from tunesmith.core.language import DEFAULT, localized
@@ -107,8 +108,17 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         ),
         notices=[localized(notice, language) for notice in records.notices],
         config=records.config_text,
-        environment=json.dumps(records.environment, indent=2, ensure_ascii=False),
+        environment=json.dumps(_without_folders(records.environment), indent=2, ensure_ascii=False),
     )
+
+
+def _without_folders(value: object) -> object:
+    """Absolute paths by their names alone: a page is sent to others, folders are of a machine."""
+    if isinstance(value, Mapping):
+        return {_without_folders(key): _without_folders(each) for key, each in value.items()}
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
 
 
 def _finding(evaluation: Mapping[str, Any], language: str) -> str:
