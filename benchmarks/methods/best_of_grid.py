@@ -32,7 +32,7 @@ class Against:
     best_score: float
     difference: Interval  # of the held-out rows' mean scores over the seeds, auto - best
     tokens: float  # trained by auto, over those of the best
-    seconds: float | None  # that it took, with held-out losses and answers, over the best's
+    seconds: float | None  # to its last step, with held-out losses and answers, over the best's
 
     @property
     def faults(self) -> list[str]:
@@ -64,6 +64,7 @@ def _against(group: tuple[str, int, str], settings: dict[str, Lines]) -> Against
         return None
     best = max(settings, key=lambda name: _mean(settings[name], seeds))
     ours, theirs = (_rows(lines, seeds) for lines in (auto, settings[best]))
+    tokens = [sum(lines[seed]["tokens"] for seed in seeds) for lines in (auto, settings[best])]
     return Against(
         group,
         seeds,
@@ -72,15 +73,15 @@ def _against(group: tuple[str, int, str], settings: dict[str, Lines]) -> Against
         score=statistics.mean(ours),
         best_score=statistics.mean(theirs),
         difference=paired_difference(ours, theirs, seed=0),
-        tokens=_ratio("tokens", auto, settings[best], seeds) or 0.0,
-        seconds=_ratio("seconds", auto, settings[best], seeds),
+        tokens=tokens[0] / tokens[1],
+        seconds=_time(auto, settings[best], seeds),
     )
 
 
-def _ratio(key: str, ours: Lines, theirs: Lines, seeds: Sequence[int]) -> float | None:
-    """Over the seeds of which both are known; None without one."""
-    pairs = [(ours[seed].get(key), theirs[seed].get(key)) for seed in seeds]
-    known = [(mine, best) for mine, best in pairs if mine and best]
+def _time(ours: Lines, theirs: Lines, seeds: Sequence[int]) -> float | None:
+    """Over the seeds at which both were timed, which runs that train together are not."""
+    pairs = [(ours[seed].get("seconds"), theirs[seed].get("seconds")) for seed in seeds]
+    known = [(mine, best) for mine, best in pairs if mine is not None and best is not None]
     return sum(mine for mine, _ in known) / sum(best for _, best in known) if known else None
 
 

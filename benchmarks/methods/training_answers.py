@@ -10,6 +10,7 @@ of the weights over that pass. A line for each run in RESULTS; one that is there
 
 import json
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -39,51 +40,64 @@ def main() -> None:
         if (key := (task, given.rows, seed, method)) not in known:
             folder = given.out / "-".join(map(str, key))
             shutil.rmtree(folder, ignore_errors=True)
-            passes = _passes(_trained(key, given.data, folder, threads=given.threads))
+            train = {"answer_rows": ANSWERED, "threads": given.threads}
+            passes = _passes(run_of_passes(key, given.data, folder, train=train))
             with RESULTS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"key": key, "passes": passes}) + "\n")
             shutil.rmtree(folder)
 
 
-def _trained(
-    key: tuple[str, int, int, str], data: Path, folder: Path, *, threads: int
+def run_of_passes(  # one keyword for each setting
+    key: tuple[str, int, int, str],
+    data: Path,
+    folder: Path,
+    *,
+    train: Mapping[str, object],
+    passes: int = PASSES,
+    rows_a_step: int = ROWS_A_STEP,
 ) -> RunFolder:
-    """A run that keeps the checkpoint of each pass."""
+    """A run that keeps the checkpoint of each pass; ``train``: further settings."""
     name, count, seed, method = key
-    task, every = TASKS[name], -(-count // ROWS_A_STEP)
+    task, every = TASKS[name], -(-count // rows_a_step)
     rows, held = write(replace(task, train_rows=count), data, folder)
-    length = {"epochs": PASSES, "rows_per_step": ROWS_A_STEP, "keep_checkpoints": PASSES}
+    length = {"epochs": passes, "rows_per_step": rows_a_step, "keep_checkpoints": passes}
     losses = {"evaluate_steps": every, "save_steps": every, "average_steps": every}
-    train = {**length, **losses, "answer_rows": ANSWERED, "retention": "none", "threads": threads}
     found = ts.train(
         str(rows),
         method=METHODS[method],
         eval=str(held),
         checks=[task.check],
         seed=seed,
-        settings=settings_of(task, train),
+        settings=settings_of(task, {**length, **losses, "retention": "none", **train}),
         out=folder / "run",
         progress=False,
     )
     return RunFolder(found.folder)
 
 
-def _passes(folder: RunFolder) -> list[dict[str, float]]:
-    """The held-out loss and both shares of each pass, by its checkpoint."""
+def at_each_pass(folder: RunFolder) -> Iterator[tuple[PreparedRun, float]]:
+    """The run as it was after each pass, and its held-out loss there."""
     losses, config = folder.held_out_losses(), folder.read_config()
     loaded = open_for(config, progress=SILENT)
     prepared = prepare(begin(config, folder, SILENT), KnownBase(loaded))
-    found = []
     for kept in sorted(folder.checkpoints.glob("step-*"), key=checkpoint.step_of):
         prepared.put_back(kept)
-        found.append({"loss": losses[checkpoint.step_of(kept)], **_shares(prepared)})
-    return found
+        yield prepared, losses[checkpoint.step_of(kept)]
+
+
+def _passes(folder: RunFolder) -> list[dict[str, float]]:
+    """The held-out loss and both shares of each pass, by its checkpoint."""
+    return [{"loss": loss, **_shares(prepared)} for prepared, loss in at_each_pass(folder)]
+
+
+def held_score(prepared: PreparedRun) -> float:
+    """Mean score of the held-out rows under the check, as the run is now."""
+    return prepared.evaluator.first_score(prepared.loaded, prepared.who)
 
 
 def _shares(prepared: PreparedRun) -> dict[str, float]:
     assert prepared.answers is not None
-    held = prepared.evaluator.first_score(prepared.loaded, prepared.who)
-    return {"trained": prepared.answers.passed(), "held": held}
+    return {"trained": prepared.answers.passed(), "held": held_score(prepared)}
 
 
 def report() -> str:

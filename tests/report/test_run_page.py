@@ -70,14 +70,26 @@ def test_it_loads_nothing_and_no_id_stands_twice(run: Path) -> None:
     assert not re.search(r"url\((?!#)", page_of(run))
 
 
-def test_the_environment_names_no_folder_of_this_machine(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run")
+def environment_shown(path: Path, data: dict[str, str]) -> str:
+    run = write_run(path)
     base = {"name": "tiny", "folder": "/home/me/models/tiny-1", "config.json": "ab12"}
-    values = {"base": base, "data": {"/home/me/shop.xlsx": "cd34", "own/b.jsonl": "ef56"}}
+    values = {"base": base, "data": data}
     (run / "environment.json").write_text(json.dumps(values), encoding="utf-8")
-    text = Page(page_of(run)).text
+    return Page(page_of(run)).text
+
+
+def test_the_environment_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    text = environment_shown(tmp_path, {"/home/me/shop.xlsx": "cd34", "own/b.jsonl": "ef56"})
     assert "/home/me" not in text
     assert all(part in text for part in ("tiny-1", "ab12", '"shop.xlsx": "cd34"', "own/b.jsonl"))
+
+
+def test_files_of_one_name_are_both_in_the_environment(tmp_path: Path) -> None:
+    text = environment_shown(tmp_path, {"/home/me/a.jsonl": "cd34", "/home/you/a.jsonl": "ef56"})
+    assert all(
+        f'{file}": "{digest}"' in text
+        for file, digest in (("me/a.jsonl", "cd34"), ("you/a.jsonl", "ef56"))
+    )
 
 
 def test_what_a_model_says_is_text_and_never_markup(run: Path) -> None:

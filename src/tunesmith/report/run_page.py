@@ -113,9 +113,16 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
 
 
 def _without_folders(value: object) -> object:
-    """Absolute paths by their names alone: a page is sent to others, folders are of a machine."""
+    """Absolute paths by their names alone: a page is sent to others, folders are of a machine.
+
+    Where two have one name, all of that mapping are whole, as none may be lost.
+    """
     if isinstance(value, Mapping):
-        return {_without_folders(key): _without_folders(each) for key, each in value.items()}
+        names = [_without_folders(key) for key in value]
+        keys = names if len(set(names)) == len(names) else list(value)
+        return {k: _without_folders(each) for k, each in zip(keys, value.values(), strict=True)}
+    if isinstance(value, list):
+        return [_without_folders(each) for each in value]
     if isinstance(value, str) and Path(value).is_absolute():
         return Path(value).name
     return value
