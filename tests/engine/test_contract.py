@@ -1,6 +1,7 @@
 """Contract 1-3: packed == alone == transformers; accumulation == big batch; shared == repeated."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from tests.families import FAMILIES, make_exact, tiny_model
 from tunesmith.config.run import RECOMPUTE
 from tunesmith.engine import attention
 from tunesmith.engine.forward import prepare_
-from tunesmith.engine.head import loss_sum, row_losses
+from tunesmith.engine.head import loss_sum, losses_and_hits, row_losses
 from tunesmith.engine.pack import Row, pack
 
 TOLERANCE = {"rtol": 1e-6, "atol": 1e-6}
@@ -114,6 +115,17 @@ def test_row_losses_are_the_parts_of_the_sum():
     engine, (hidden,), total, _ = packed("gemma2", [batch := pack(made)])
     parts = row_losses(hidden, batch, engine.head).double()
     torch.testing.assert_close((parts * batch.weights).sum(), total, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_hits_are_the_labels_that_the_scores_make_the_most_likely(family):
+    engine, (hidden,), _, _ = packed(family, [batch := pack(rows(4))])
+    likely = engine.head.logits(hidden.index_select(0, batch.label_rows)).argmax(1)
+    wanted = torch.arange(len(likely)) % 3 == 0
+    batch = replace(batch, labels=torch.where(wanted, likely, (likely + 1) % 97))
+    losses, hits = losses_and_hits(hidden, batch, engine.head)
+    assert torch.equal(losses, row_losses(hidden, batch, engine.head))
+    assert torch.equal(hits, wanted)
 
 
 def test_a_call_without_a_stream_raises():

@@ -6,7 +6,7 @@ from torch import nn
 
 from tests.families import FAMILIES, make_exact, tiny_model
 from tunesmith.engine.forward import prepare_
-from tunesmith.engine.head import loss_sum, row_losses
+from tunesmith.engine.head import loss_sum, losses_and_hits, row_losses
 from tunesmith.engine.pack import Row, pack
 from tunesmith.engine.vocabulary import TokenRows
 
@@ -68,7 +68,10 @@ def test_scores_loss_and_gradients_equal_a_resized_base(family):
     expected.backward()
     mine = engine.scores(hidden.detach(), ["a"] * len(TEXT))
     torch.testing.assert_close(mine, logits.detach(), **TOLERANCE)
-    torch.testing.assert_close(row_losses(hidden, batch, engine.head).sum(), expected.float())
+    losses, hits = losses_and_hits(hidden, batch, engine.head)
+    torch.testing.assert_close(losses.sum(), expected.float())
+    assert torch.equal(losses, row_losses(hidden, batch, engine.head))
+    assert torch.equal(hits, logits[:-1].argmax(-1) == ids[0, 1:])
     for parameter, module in (
         (inputs, model.get_input_embeddings()),
         (outputs, model.get_output_embeddings()),

@@ -91,7 +91,7 @@ TOO_FAST = {"rows_per_step": 3, "save_steps": 4, "schedule": "constant", "retent
 
 @pytest.mark.parametrize(("kind", "lr", "steps"), [("lora", 10.0, 16), ("full", 0.3, 12)])
 def test_the_result_is_the_checkpoint_that_was_chosen(tmp_path, kind, lr, steps):
-    train = {**TOO_FAST, "lr": lr, "steps": steps}
+    train = {**TOO_FAST, "lr": lr, "steps": steps, "best_by": "loss"}
     summary = train_run(config(tmp_path, method={"kind": kind}, train=train))
     run = tmp_path / "run"
     lines = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]

@@ -25,6 +25,7 @@ from tunesmith.runs.run import resume_run, train_run
 from tunesmith.runs.sharding import open_for_ranks
 from tunesmith.training import held_out
 from tunesmith.training.events import HeldOut, StepDone
+from tunesmith.training.held_out import HeldOutScores
 
 TRAIN = {"rows_per_step": 3, "lr": 0.002, "retention": "none", "tokens_per_micro_batch": 64}
 ENDING = {"kind": "ends_with", "endings": ["c"]}
@@ -152,7 +153,9 @@ def decided(monkeypatch):
         seen.append(values[len(seen)])
         return seen[-1]
 
-    monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: told(losses, LOSSES))
+    monkeypatch.setattr(
+        held_out, "held_out_scores", lambda *_, **__: HeldOutScores(told(losses, LOSSES), 0.5)
+    )
     monkeypatch.setattr(TrainingAnswers, "passed", lambda *_: told(shares, SHARES))
     return losses, shares
 
@@ -172,7 +175,7 @@ def test_the_result_is_the_best_checkpoint_and_the_run_says_why(tmp_path, decide
     assert sorted(map(float, map(torch.sum, saved.values()))) == sorted(
         map(float, map(torch.sum, best.values()))
     )
-    said = [e.message for e in heard if getattr(e, "code", None) in ("answers", "best")]
+    said = [e.message for e in heard if getattr(e, "code", None) in ("best_by", "best")]
     assert said == [
         "The checkpoint of step 9 is the best: held-out loss 1.60; at the end 1.70 (nats a token).",
         "step 6 has the lowest held-out loss (1.40), but 50 % of the answers to training rows "
@@ -248,7 +251,9 @@ def test_without_memory_for_answers_the_loss_alone_decides(tmp_path, decided, mo
 def test_ranks_have_the_answers_of_one(tmp_path, monkeypatch, kind, shard):
     def run(out, **more):
         seen = iter(LOSSES)
-        monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: next(seen))
+        monkeypatch.setattr(
+            held_out, "held_out_scores", lambda *_, **__: HeldOutScores(next(seen), 0.5)
+        )
         train = {**STEPS, **more}
         return train_run(ending(tmp_path, train=train, out=out, method={"kind": kind})).reason
 
@@ -287,16 +292,16 @@ def events(folder, losses, shares):
 def test_a_checkpoint_that_answers_fewer_rows_is_no_choice(tmp_path):
     folder = events(tmp_path / "run", [1.4, 1.3, 1.7, 1.9], [0.6, 0.7, 1.0, None])
     kept = selection.kept_checkpoints(folder, 3)
-    assert [each.answers for each in kept] == [False, False, True, False]
+    assert [each.ruled_out for each in kept] == ["answers", "answers", None, "answers"]
     chosen = selection.choose_kept(kept, None).choice
     assert (chosen.best.step, chosen.reason, chosen.last.step) == (3, "answers", 4)
-    why = selection.answers_text(folder, 3)
+    why = selection.sign_text(folder, 3)
     assert why == (
         "step 2 has the lowest held-out loss (1.30), but 70 % of the answers to training rows "
         "pass the first check there, and 100 % at step 3 (1.70)"
     )
-    assert selection.answers_text(folder, 2) is None
-    assert selection.answers_text(folder, None) is None
+    assert selection.sign_text(folder, 2) is None
+    assert selection.sign_text(folder, None) is None
     even = events(tmp_path / "even", [1.4, 1.3], [0.98, 0.98])
-    assert all(each.answers for each in selection.kept_checkpoints(even, 2))
-    assert selection.answers_text(even, 1) is None
+    assert all(each.ruled_out is None for each in selection.kept_checkpoints(even, 2))
+    assert selection.sign_text(even, 1) is None

@@ -17,7 +17,9 @@ from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, HeldOut
 from tunesmith.training.held_out import (
     CLEARLY_LOWER,
+    HeldOutScores,
     held_out_loss,
+    held_out_scores,
     is_better,
 )
 
@@ -27,25 +29,32 @@ PASSES = st.lists(st.tuples(LOSSES, SHARES), min_size=1, max_size=12)
 
 
 def best_of(passes):
-    """The best of these losses and shares, asked one after another, and the number of each."""
+    """The number of the best of these (loss, share of answers, share of tokens), one by one."""
     state, best = State(step=0, tokens=0, train_loss=math.nan), 0
-    for number, (loss, passed) in enumerate(passes):
-        if is_better(state, loss, passed):
+    for number, (loss, passed, accuracy) in enumerate(passes):
+        if is_better(state, loss, passed, accuracy):
             best = number
-            state = replace(state, best_loss=loss, best_passed=passed)
+            state = replace(state, best_loss=loss, best_passed=passed, best_accuracy=accuracy)
     return best
 
 
 @given(st.lists(LOSSES, min_size=1, max_size=12))
 def test_without_answers_it_is_the_first_of_the_lowest_loss(losses):
-    assert best_of([(loss, None) for loss in losses]) == losses.index(min(losses))
+    assert best_of([(loss, None, None) for loss in losses]) == losses.index(min(losses))
 
 
-@given(PASSES)
-def test_with_answers_it_is_the_lowest_loss_of_those_that_answer_most(passes):
+@given(PASSES, st.booleans())
+def test_with_shares_it_is_the_lowest_loss_of_those_that_have_most(passes, of_tokens):
     most = max(share for _, share in passes)
     lowest = min(loss for loss, share in passes if share == most)
-    assert best_of(passes) == passes.index((lowest, most))
+    shares = [(loss, None, s) if of_tokens else (loss, s, None) for loss, s in passes]
+    assert best_of(shares) == passes.index((lowest, most))
+
+
+@given(st.lists(st.tuples(LOSSES, SHARES, SHARES), min_size=1, max_size=12))
+def test_answers_come_before_tokens_and_tokens_before_the_loss(passes):
+    best = max(passes, key=lambda each: (each[1], each[2], -each[0]))
+    assert best_of(passes) == passes.index(best)
 
 
 def test_a_loss_that_is_no_number_is_never_the_best():
@@ -59,7 +68,9 @@ def test_rows_are_answered_from_the_first_higher_loss_until_they_pass(tmp_path, 
     losses = iter([1.5, 1.4, 1.6, 1.7, 1.8, 1.3, 1.9])
     shares = [0.5, 0.8, 1.0, 0.85]
     job, asked = tiny_job(tmp_path, evaluate_steps=1, patience=3, save_steps=100), iter(shares)
-    monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: next(losses))
+    monkeypatch.setattr(
+        held_out, "held_out_scores", lambda *_, **__: HeldOutScores(next(losses), 0.5)
+    )
     events = run(replace(job, passed=lambda: next(asked)), plan(steps=7))
     held = [e for e in events if isinstance(e, HeldOut)]
     assert [(e.step, e.best, e.passed) for e in held] == [
@@ -86,11 +97,65 @@ def test_gains_too_small_to_notice_end_a_run_and_the_lowest_loss_is_its_result(
     """Small gains count together, as far as patience reaches."""
     losses = iter([1 - gain * number for number in range(12)])
     job = tiny_job(tmp_path, evaluate_steps=1, patience=3, save_steps=100)
-    monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: next(losses))
+    monkeypatch.setattr(
+        held_out, "held_out_scores", lambda *_, **__: HeldOutScores(next(losses), 0.5)
+    )
     events = run(job, plan(steps=12))
     held = [e for e in events if isinstance(e, HeldOut)]
     assert [e.step for e in held if e.best] == list(range(1, last + 1))
     assert events[-1] == Ended(last, "early" if last < 12 else "done")
+
+
+def test_accuracy_is_the_share_of_labels_that_are_the_most_likely_by_their_weights(tmp_path):
+    """Against one row after the other with all scores; and whatever the batches are."""
+    job = tiny_job(tmp_path)
+    run(job, plan(steps=60, lr=0.02))
+    right = total = 0.0
+    for i, row in enumerate(job.rows[i] for i in range(len(job.rows))):
+        batch = job.batch([(i, row)])
+        with torch.no_grad():
+            scores = job.engine.head.logits(job.engine.hidden_states(batch)).float()
+        for place, label, weight in zip(batch.label_rows, batch.labels, batch.weights, strict=True):
+            right += float(weight) * bool(scores[place].argmax() == label)
+            total += float(weight)
+    assert 0 < right < total
+    for tokens in (1, 25, 10_000):
+        found = held_out_scores(job, job.rows, tokens=tokens)
+        assert found.token_accuracy == pytest.approx(right / total, rel=1e-12)
+        assert found.loss == pytest.approx(held_out_loss(job, job.rows, tokens=tokens), rel=1e-12)
+
+
+SEEN = [(1.5, 0.6), (1.4, 0.7), (1.6, 0.7), (1.7, 0.8), (1.3, 0.75), (1.2, 0.8), (1.25, 0.7)]
+
+
+@pytest.mark.parametrize(
+    ("best_by", "best"),
+    [
+        ("token_accuracy", [True, True, False, True, False, True, False]),
+        ("loss", [True, True, False, False, True, True, False]),
+        ("auto", [True, True, False, False, True, True, False]),
+    ],
+)
+def test_the_best_is_of_most_tokens_right_where_they_decide(tmp_path, monkeypatch, best_by, best):
+    """Of as many that of the lowest loss; what was seen is told either way."""
+    seen = iter(SEEN)
+    job = tiny_job(tmp_path, evaluate_steps=1, save_steps=100, best_by=best_by)
+    monkeypatch.setattr(held_out, "held_out_scores", lambda *_, **__: HeldOutScores(*next(seen)))
+    held = [e for e in run(job, plan(steps=7)) if isinstance(e, HeldOut)]
+    assert [(e.loss, e.token_accuracy) for e in held] == SEEN
+    assert [e.best for e in held] == best
+    state = checkpoint.read_state(tmp_path / "checkpoints" / checkpoint.BEST)
+    assert (state.best_step, state.best_loss) == (6, 1.2)
+    assert state.best_accuracy == (0.8 if best_by == "token_accuracy" else None)
+
+
+def test_more_tokens_right_are_a_reason_to_train_further(tmp_path, monkeypatch):
+    """Each time; a loss that falls by little is none."""
+    shares = [0.5, 0.6, 0.6, 0.61, 0.61, 0.61, 0.61]
+    seen = iter([(1 + n / 10, share) for n, share in enumerate(shares)])
+    job = tiny_job(tmp_path, evaluate_steps=1, patience=3, save_steps=100, best_by="token_accuracy")
+    monkeypatch.setattr(held_out, "held_out_scores", lambda *_, **__: HeldOutScores(*next(seen)))
+    assert run(job, plan(steps=12))[-1] == Ended(7, "early")
 
 
 def test_a_stop_while_rows_are_answered_leaves_the_held_out_loss_due(tmp_path, monkeypatch):
@@ -105,7 +170,9 @@ def test_a_stop_while_rows_are_answered_leaves_the_held_out_loss_due(tmp_path, m
                 raise Cancelled
             return share
 
-        monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: next(told))
+        monkeypatch.setattr(
+            held_out, "held_out_scores", lambda *_, **__: HeldOutScores(next(told), 0.5)
+        )
         return replace(made, passed=passed)
 
     unbroken = job(tmp_path / "a", [1.0, 2.0, 3.0], [0.5, 0.9, 0.6])
@@ -131,7 +198,9 @@ def test_the_best_checkpoint_answers_and_training_does_not_notice(
     losses, seen = [1.0, 2.0, 3.0], []
     settings = {"evaluate_steps": 3, "average_steps": average_steps}
     told = iter([*losses, *losses])
-    monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: next(told))
+    monkeypatch.setattr(
+        held_out, "held_out_scores", lambda *_, **__: HeldOutScores(next(told), 0.5)
+    )
     plain, job = (tiny_job(tmp_path / name, method, **settings) for name in "ab")
 
     def passed():
@@ -151,17 +220,17 @@ def test_the_best_checkpoint_answers_and_training_does_not_notice(
 def test_rows_are_answered_by_the_weights_whose_loss_is_told(tmp_path, monkeypatch):
     """By the average of them, where one is kept."""
     job, asked = tiny_job(tmp_path, average_steps=3, evaluate_steps=3), []
-    real, told = held_out_loss, []
+    real, told = held_out_scores, []
 
-    def loss(job, rows, **settings):
-        told.append(real(job, rows, **settings))
-        return len(told)
+    def rising(job, rows, **settings):
+        told.append(real(job, rows, **settings).loss)
+        return HeldOutScores(len(told), 0.5)
 
     def passed():
-        asked.append(real(job, job.held, tokens=25))
+        asked.append(real(job, job.held, tokens=25).loss)
         return 0.5
 
-    monkeypatch.setattr(held_out, "held_out_loss", loss)
+    monkeypatch.setattr(held_out, "held_out_scores", rising)
     run(replace(job, passed=passed), plan())
     assert asked == told  # the first by what was kept of it
 

@@ -27,9 +27,9 @@ from tunesmith.training.steps import total_steps
 LENGTHS = st.lists(st.integers(2, 300), min_size=1, max_size=400)
 
 
-def chosen(lengths, *, has_held=False, copies=(), is_by_rule=False, **values):
+def chosen(lengths, *, has_held=False, copies=(), checked_by=None, **values):
     return choose_length(
-        TrainSettings(**values), lengths, has_held=has_held, copies=copies, is_by_rule=is_by_rule
+        TrainSettings(**values), lengths, has_held=has_held, copies=copies, checked_by=checked_by
     )
 
 
@@ -76,20 +76,42 @@ def test_the_loss_of_held_out_rows_may_end_it():
 
 
 def test_training_rows_are_answered_where_a_rule_decides_and_rows_are_held_out():
-    found = chosen([20] * 60, has_held=True, is_by_rule=True)
+    found = chosen([20] * 60, has_held=True, checked_by="rule")
     assert found.settings.answered_rows == ANSWERED
     assert found.reason.endswith(
         "the best pass is the one that gets most of 48 training rows right"
     )
     assert chosen([20] * 60, has_held=True).settings.answered_rows == 0
-    assert chosen([20] * 60, is_by_rule=True).settings.answered_rows == 0
-    many = chosen([20] * 400, has_held=True, is_by_rule=True).settings
+    assert chosen([20] * 60, checked_by="rule").settings.answered_rows == 0
+    many = chosen([20] * 400, has_held=True, checked_by="rule").settings
     assert (many.answered_rows, many.average_steps) == (80, "auto")  # three passes
     assert [answered_of(rows) for rows in (5, 250, 5000)] == [ANSWERED, 50, MAX_ANSWERED]
     for given_ in (0, 7):
-        few = chosen([20] * 60, has_held=True, is_by_rule=True, answer_rows=given_).settings
+        few = chosen([20] * 60, has_held=True, checked_by="rule", answer_rows=given_).settings
         assert few.answered_rows == given_
         assert chosen([20] * 60, has_held=True, answer_rows=given_).settings.answered_rows == given_
+
+
+def test_tokens_right_decide_where_answers_are_compared_and_rows_are_held_out():
+    """Whatever the length; not where something else was asked for."""
+    found = chosen([20] * 60, has_held=True, checked_by="reference")
+    assert (found.settings.best_by, found.settings.answered_rows) == ("token_accuracy", 0)
+    assert found.reason.endswith(
+        "the best checkpoint is the one that gets most held-out tokens right"
+    )
+    given_ = chosen([20] * 60, has_held=True, checked_by="reference", steps=7, rows_per_step=4)
+    assert given_.settings.best_by == "token_accuracy"
+    for more in (
+        {"has_held": False},
+        {"checked_by": "rule"},
+        {"checked_by": None},
+        {"answer_rows": 7},
+        {"best_by": "loss"},
+    ):
+        settings = chosen(
+            [20] * 60, **{"has_held": True, "checked_by": "reference", **more}
+        ).settings
+        assert settings.best_by == more.get("best_by", "auto")
 
 
 @pytest.mark.parametrize("values", [{"steps": 7}, {"minutes": 2.0}, {"epochs": 2.0}])

@@ -11,7 +11,7 @@ from tunesmith.core.errors import RunError
 from tunesmith.core.progress import Progress
 from tunesmith.training import checkpoint, held_out
 from tunesmith.training.events import Ended, HeldOut, Saved, StepDone
-from tunesmith.training.held_out import held_out_loss
+from tunesmith.training.held_out import HeldOutScores, held_out_loss
 from tunesmith.training.job import Member
 from tunesmith.training.loop import train
 
@@ -63,7 +63,7 @@ def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(tmp_path, method, sto
 def stopped_in_a_held_out_loss(folder, *, at):
     """A run that is stopped in the middle of the held-out loss that follows step ``at``."""
     job, done = tiny_job(folder), []
-    real = held_out._loss_and_weight
+    real = held_out._sums
 
     def counted(*args):
         done.append(args)
@@ -73,7 +73,7 @@ def stopped_in_a_held_out_loss(folder, *, at):
     member = Member(job, plan(), adam(job))
     stop = Progress(cancelled=lambda: bool(done) and len(steps) == at)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(held_out, "_loss_and_weight", counted)
+        patch.setattr(held_out, "_sums", counted)
         for _, event in train([member], progress=stop):
             if isinstance(event, StepDone):
                 steps.append(event)
@@ -165,7 +165,9 @@ def test_a_run_that_ended_early_does_no_further_step_when_it_goes_on(tmp_path):
 
 def test_a_held_out_loss_that_is_no_number_is_not_the_best(tmp_path, monkeypatch):
     losses = iter([math.nan, 3.0, 2.0, 2.5])
-    monkeypatch.setattr(held_out, "held_out_loss", lambda *_, **__: next(losses))
+    monkeypatch.setattr(
+        held_out, "held_out_scores", lambda *_, **__: HeldOutScores(next(losses), 0.5)
+    )
     events = run(tiny_job(tmp_path, evaluate_steps=1, patience=2), plan(steps=4))
     assert [e.best for e in events if isinstance(e, HeldOut)] == [False, True, True, False]
 

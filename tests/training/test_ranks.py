@@ -46,7 +46,7 @@ def result_of(job, events):
     """All that a training gives, as it can be sent."""
     bytes_of = {name: tensor.numpy().tobytes() for name, tensor in tensors(job).items()}
     losses = [event.loss for event in events if isinstance(event, StepDone | HeldOut)]
-    return bytes_of, losses
+    return bytes_of, losses, [e.token_accuracy for e in events if isinstance(e, HeldOut)]
 
 
 def trained(job, plan_, **options):

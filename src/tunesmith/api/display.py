@@ -272,7 +272,10 @@ def step_text(event: StepDone, held_out: HeldOut | None, *, evaluation: float = 
     if held_out is not None:
         best = ", the best" if held_out.best else ""
         by_answers = " by its answers" if held_out.best and held_out.passed is not None else ""
-        parts.append(f"held-out {held_out.loss:.3f} (step {held_out.step:,}{best}{by_answers})")
+        right = held_out.token_accuracy
+        also = "" if right is None else f", {percent(right, 1)} right"
+        where = f"step {held_out.step:,}{best}{by_answers}"
+        parts.append(f"held-out {held_out.loss:.3f}{also} ({where})")
     parts += [f"{event.tokens_per_second:,.0f} tokens/s", bytes_text(event.peak_bytes)]
     if evaluation >= 1:
         parts.append(f"evaluation {clock(evaluation)}")

@@ -150,9 +150,11 @@ class EvaluateSettings(Settings):
         return value
 
     @property
-    def is_by_rule(self) -> bool:
-        """Whether the first check, which decides, is a rule about the answer alone."""
-        return bool(self.checks) and isinstance(self.checks[0], RULES)
+    def checked_by(self) -> Literal["rule", "reference"] | None:
+        """What the first check, which decides, asks of an answer alone, or compares it with."""
+        if not self.scores_in_training:
+            return None
+        return "rule" if isinstance(self.checks[0], RULES) else "reference"
 
     @property
     def scores_in_training(self) -> bool:

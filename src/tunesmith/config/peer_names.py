@@ -36,7 +36,7 @@ OURS = {
     "model_name_or_path": "model",
     "base_model": "model",
     "output_dir": "out",
-    "metric_for_best_model": "evaluate.checks",
+    "metric_for_best_model": "train.best_by",
 }
 
 

@@ -18,6 +18,7 @@ from tunesmith.config.settings import (
 )
 
 AUTO: Literal["auto"] = "auto"
+TOKEN_ACCURACY: Literal["token_accuracy"] = "token_accuracy"
 # Training rows answered at a held-out loss where `auto` answers any: a fifth of them, within these.
 ANSWERED, MAX_ANSWERED = 48, 96
 Format = Literal[
@@ -254,6 +255,11 @@ class TrainSettings(Settings):
         description="training rows answered at held-out losses: the best checkpoint passes the "
         f"first check as often as any; auto: a fifth of them, {ANSWERED} to {MAX_ANSWERED}, where "
         "passes are auto, rows are held out and the check is a rule; 0: the loss alone chooses",
+    )
+    best_by: Literal["auto", "loss", "token_accuracy"] = Field(
+        AUTO,
+        description="which checkpoint is best: of the lowest held-out loss, or of most held-out "
+        "tokens right; auto: token_accuracy where the first check compares with a reference",
     )
     retention: RetentionSettings | None = Field(
         default_factory=RetentionSettings,

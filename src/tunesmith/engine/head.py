@@ -4,7 +4,7 @@ Full logits [T, V] never exist: M labelled rows are scored in chunks. As the los
 graph, each chunk's gradient is computed directly and its logits are freed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -131,19 +131,32 @@ def _sums(
     return found
 
 
-@torch.no_grad()
 def row_losses(hidden: Tensor, batch: PackedBatch, head: Head) -> Tensor:
     """Negative log-likelihood of each label, [M] in float32; no gradient."""
-    found = [hidden.new_zeros(0, dtype=torch.float32)]
+    found = [-logs.gather(1, label)[:, 0] for logs, label in _scored(hidden, batch, head)]
+    return torch.cat([hidden.new_zeros(0, dtype=torch.float32), *found])
+
+
+def losses_and_hits(hidden: Tensor, batch: PackedBatch, head: Head) -> tuple[Tensor, Tensor]:
+    """``row_losses``, and whether each label is the most likely token, [M] bool."""
+    losses = [hidden.new_zeros(0, dtype=torch.float32)]
+    hits = [hidden.new_zeros(0, dtype=torch.bool)]
+    for logs, label in _scored(hidden, batch, head):
+        losses.append(-logs.gather(1, label)[:, 0])
+        hits.append(logs.argmax(1) == label[:, 0])
+    return torch.cat(losses), torch.cat(hits)
+
+
+@torch.no_grad()
+def _scored(hidden: Tensor, batch: PackedBatch, head: Head) -> Iterator[tuple[Tensor, Tensor]]:
+    """Log-probabilities [n, W] in float32 and labels [n, 1] of some rows after others."""
     for adapter, start, stop in batch.label_segments:
         tokens = head.vocabularies.get(adapter or "")
         size = chunk_rows(head.width(tokens))
         rows = hidden.index_select(0, batch.label_rows[start:stop])
         labels = torch.split(batch.labels[start:stop], size)
         for chunk, target in zip(torch.split(rows, size), labels, strict=True):
-            logs = _log_softmax_(head.logits(chunk, tokens).float())
-            found.append(-logs.gather(1, target[:, None])[:, 0])
-    return torch.cat(found)
+            yield _log_softmax_(head.logits(chunk, tokens).float()), target[:, None]
 
 
 def _log_softmax_(scores: Tensor) -> Tensor:

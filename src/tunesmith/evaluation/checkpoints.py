@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 Unit = Literal["share", "nats"]
-Reason = Literal["only", "last", "highest", "earlier-as-good", "less-forgotten", "answers"]
+Sign = Literal["answers", "tokens"]  # what comes before the score
+Reason = Literal["only", "last", "highest", "earlier-as-good", "less-forgotten", Sign]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,15 +14,15 @@ class Checkpoint:
     """``score`` and ``forgotten`` of a checkpoint are in one unit: shares of answers that pass and
     of probe answers lost, or nats a token (the held-out loss with a minus, and the rise of the
     probes' log-perplexity). ``forgotten`` None: not measured, as the score alone is worse than
-    another's value. ``error``: the score's standard error. ``answers`` is false where training
-    rows were not answered as well as at another one, which rules it out.
+    another's value. ``error``: the score's standard error. ``ruled_out`` by training rows that
+    were not answered as well as at another one, or by fewer held-out tokens that are right.
     """
 
     step: int
     score: float
     forgotten: float | None = 0.0
     error: float = 0.0
-    answers: bool = True
+    ruled_out: Sign | None = None
 
     @property
     def value(self) -> float:
@@ -59,10 +60,7 @@ class CheckpointChoice:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "CheckpointChoice":
         """What `to_json` made."""
-        found = {
-            each["step"]: Checkpoint(**{key: each[key] for key in FIELDS if key in each})
-            for each in values["checkpoints"]
-        }
+        found = {each["step"]: Checkpoint(**_renamed(each)) for each in values["checkpoints"]}
         checkpoints = tuple(found.values())
         return cls(found[values["step"]], values["reason"], checkpoints, values["unit"])
 
@@ -76,18 +74,25 @@ class CheckpointChoice:
         }
 
 
+def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a checkpoint, of an earlier version too."""
+    former = {"ruled_out": "answers"} if values.get("answers") is False else {}
+    return {key: values[key] for key in FIELDS if key in values} | former
+
+
 def choose_checkpoint(checkpoints: Sequence[Checkpoint], *, unit: Unit) -> CheckpointChoice:
     """The highest value; of those within its standard error the earliest, as it trained least and
     the difference says nothing (Breiman et al. 1984, Classification and Regression Trees, 3.4.3:
     one standard error).
 
-    *only*: there is one. *answers*: one that is ruled out scores higher. *less-forgotten*: another
-    one scores higher and forgot more. *earlier-as-good*: a later one is higher by less than the
-    error. *last*: the end of the run is the best. *highest*: any other. Raises ValueError where
-    none can be chosen, or for a step given twice.
+    *only*: there is one. *answers*, *tokens*: one that they rule out scores higher.
+    *less-forgotten*: another one scores higher and forgot more. *earlier-as-good*: a later one is
+    higher by less than the error. *last*: the end of the run is the best. *highest*: any other.
+
+    Raises ValueError where none can be chosen, or for a step given twice.
     """
     ordered = tuple(sorted(checkpoints, key=lambda each: each.step))
-    free = [each for each in ordered if each.answers]
+    free = [each for each in ordered if each.ruled_out is None]
     if not free or len({each.step for each in ordered}) < len(ordered):
         raise ValueError("checkpoints are chosen from at least one, each step given once")
     top = max(free, key=lambda each: (each.value, -each.step))
@@ -101,8 +106,8 @@ def _reason(choice: CheckpointChoice, top: Checkpoint) -> Reason:
     if len(choice.checkpoints) == 1:
         return "only"
     rival = choice.highest
-    if not rival.answers and rival.score > best.score:
-        return "answers"
+    if rival.ruled_out is not None and rival.score > best.score:
+        return rival.ruled_out
     if rival.score - best.score > top.error and rival.lost > best.lost:
         return "less-forgotten"
     if best.step < top.step:

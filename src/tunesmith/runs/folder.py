@@ -26,7 +26,12 @@ from tunesmith.training.steps import Plan
 
 LOCK = ".lock"
 # Of `train`, what runs of versions without it have.
-WITHOUT: Mapping[str, object] = {"retention": "none", "average_steps": 0, "answer_rows": 0}
+WITHOUT: Mapping[str, object] = {
+    "retention": "none",
+    "average_steps": 0,
+    "answer_rows": 0,
+    "best_by": "loss",
+}
 RUNNING, EXISTS = "running", "exists"  # codes of errors
 
 
@@ -173,6 +178,14 @@ class RunFolder:
             int(str(line["step"])): float(str(line["loss"]))
             for line in read_lines(self.events)
             if line["event"] == HeldOut.name
+        }
+
+    def token_accuracies(self) -> dict[int, float]:
+        """The share of held-out tokens that were right, by step, as far as they were counted."""
+        return {
+            int(str(line["step"])): float(str(line["token_accuracy"]))
+            for line in read_lines(self.events)
+            if line["event"] == HeldOut.name and line.get("token_accuracy") is not None
         }
 
     def passed(self) -> dict[int, float]:

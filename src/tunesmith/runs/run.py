@@ -32,10 +32,10 @@ from tunesmith.runs.predicted import compared, predicted
 from tunesmith.runs.prepare import PreparedRun, build_optimizer, member_of, prepare
 from tunesmith.runs.selection import (
     ChosenCheckpoint,
-    answers_text,
     choose_kept,
     find_scale,
     kept_checkpoints,
+    sign_text,
 )
 from tunesmith.runs.sharding import open_for_ranks, require_ranks
 from tunesmith.runs.started import begin
@@ -229,8 +229,8 @@ def _choose(prepared: PreparedRun, state: State) -> ChosenCheckpoint | None:
         if chosen.choice.reason != "last":
             progress.notice("best", choice_text(chosen.choice, words_in()))
     step = chosen.choice.best.step if chosen else state.best_step
-    if (why := answers_text(prepared.run.folder, step)) is not None:
-        progress.notice("answers", why)
+    if (why := sign_text(prepared.run.folder, step)) is not None:
+        progress.notice("best_by", why)
     return chosen
 
 

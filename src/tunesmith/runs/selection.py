@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.adapters import store
+from tunesmith.config.run import TOKEN_ACCURACY
 from tunesmith.core.numbers import percent
 from tunesmith.engine.shard import own_part
-from tunesmith.evaluation.checkpoints import Checkpoint, CheckpointChoice, choose_checkpoint
+from tunesmith.evaluation.checkpoints import (
+    Checkpoint,
+    CheckpointChoice,
+    Sign,
+    choose_checkpoint,
+)
 from tunesmith.evaluation.forgetting import AdapterScale, Forgetting
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, Tensors
@@ -29,13 +35,13 @@ ForgettingAt = Callable[[Path, bool], Forgetting]
 class KeptCheckpoint:
     """A checkpoint on disk and its held-out loss.
 
-    ``answers``: whether it answers as many training rows as any, where some were answered.
+    ``ruled_out``: what another one does better, where that comes before the loss.
     """
 
     step: int
     folder: Path
     loss: float
-    answers: bool = True
+    ruled_out: Sign | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +58,8 @@ def kept_checkpoints(folder: RunFolder, best_step: int | None) -> list[KeptCheck
 
     ``best_step`` is that of the best one, whose tensors are kept aside.
     """
-    losses, passed = _finite_losses(folder), folder.passed()
-    most = max(passed.values(), default=0.0)
+    losses, (sign, shares) = _finite_losses(folder), _shares(folder)
+    most = max(shares.values(), default=0.0)
     found = {checkpoint.step_of(path): path for path in folder.checkpoints.glob("step-*")}
     if best_step is not None:
         found.setdefault(best_step, folder.checkpoints / checkpoint.BEST)
@@ -62,7 +68,7 @@ def kept_checkpoints(folder: RunFolder, best_step: int | None) -> list[KeptCheck
             step,
             found[step],
             losses[step],
-            not passed or step == best_step or passed.get(step, 0.0) >= most,
+            None if step == best_step or shares.get(step, 0.0) >= most else sign,
         )
         for step in sorted(found)
         if step in losses
@@ -73,20 +79,34 @@ def _finite_losses(folder: RunFolder) -> dict[int, float]:
     return {s: loss for s, loss in folder.held_out_losses().items() if math.isfinite(loss)}
 
 
-def answers_text(folder: RunFolder, best_step: int | None) -> str | None:
+def _shares(folder: RunFolder) -> tuple[Sign, dict[int, float]]:
+    """What decides before the loss, and its shares by step; none where nothing does."""
+    if passed := folder.passed():
+        return "answers", passed
+    is_by_tokens = folder.read_config().train.best_by == TOKEN_ACCURACY
+    return "tokens", folder.token_accuracies() if is_by_tokens else {}
+
+
+def sign_text(folder: RunFolder, best_step: int | None) -> str | None:
     """Why the result is not the checkpoint of the lowest held-out loss, where answers to training
-    rows decided.
+    rows or held-out tokens decided.
     """
-    losses, passed = _finite_losses(folder), folder.passed()
+    losses, (sign, shares) = _finite_losses(folder), _shares(folder)
     lowest = min(losses, key=lambda step: (losses[step], step), default=None)
-    if best_step is None or lowest is None or not {best_step, lowest} <= passed.keys():
+    if best_step is None or lowest is None or not {best_step, lowest} <= shares.keys():
         return None
-    if passed[lowest] >= passed[best_step]:
+    if shares[lowest] >= shares[best_step]:
         return None
+    if sign == "tokens":
+        return (
+            f"step {lowest:,} has the lowest held-out loss ({losses[lowest]:.2f}), but "
+            f"{percent(shares[lowest], 2)} of the held-out tokens are right there, and "
+            f"{percent(shares[best_step], 2)} at step {best_step:,} ({losses[best_step]:.2f})"
+        )
     return (
         f"step {lowest:,} has the lowest held-out loss ({losses[lowest]:.2f}), but "
-        f"{percent(passed[lowest])} of the answers to training rows pass the first check there, "
-        f"and {percent(passed[best_step])} at step {best_step:,} ({losses[best_step]:.2f})"
+        f"{percent(shares[lowest])} of the answers to training rows pass the first check there, "
+        f"and {percent(shares[best_step])} at step {best_step:,} ({losses[best_step]:.2f})"
     )
 
 
@@ -98,7 +118,7 @@ def choose_kept(
     The value is minus the held-out loss minus the rise of the probes' log-perplexity, both in nats
     a token. A probe can only lower it, so that those whose loss alone is worse than a value that
     is known are not measured. Of all but the first, texts alone are. Without ``forgotten`` the loss
-    decides. One that answers fewer training rows than another is no choice.
+    decides. One that is ruled out is no choice.
     """
     if len(kept) < 2:
         return None
@@ -107,11 +127,11 @@ def choose_kept(
     best = -math.inf
     for each in sorted(kept, key=lambda each: (each.loss, -each.step)):
         score, rise = -each.loss, None
-        if forgotten is not None and each.answers and score >= best:
+        if forgotten is not None and each.ruled_out is None and score >= best:
             found[each.step] = forgotten(each.folder, not found)
             rise = rise_of(found[each.step])
-        known.append(Checkpoint(each.step, score, rise, answers=each.answers))
-        best = max(best, known[-1].value) if each.answers else best
+        known.append(Checkpoint(each.step, score, rise, ruled_out=each.ruled_out))
+        best = max(best, known[-1].value) if each.ruled_out is None else best
     choice = choose_checkpoint(known, unit="nats")
     folders: Mapping[int, Path] = {each.step: each.folder for each in kept}
     measured = found.get(choice.best.step)

@@ -58,7 +58,7 @@ def with_length(run: StartedRun, rows: RunRows) -> StartedRun:
         lengths,
         has_held=has_held,
         copies=rows.copies,
-        is_by_rule=run.config.evaluate.is_by_rule,
+        checked_by=run.config.evaluate.checked_by,
     )
     if found.reason is None:
         return run

@@ -230,6 +230,7 @@ def _variant(config: RunConfig, share: float, steps: int) -> Variant:
             "patience": MISSES,
             "average_steps": 0,
             "answer_rows": 0,
+            "best_by": "loss",
         }
     )
     data = config.data.model_copy(update={"share": share * config.data.share})

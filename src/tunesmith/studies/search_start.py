@@ -83,8 +83,12 @@ def with_length(state: SearchState, rows: RunRows, *, parts: int) -> None:
     train = choose_length(state.config.train, lengths, has_held=True, copies=rows.copies).settings
     steps = total_steps(lengths, train, copies=rows.copies)
     every = math.ceil(steps / parts)
-    changes = {"steps": steps, "epochs": None, "evaluate_steps": every, "save_steps": every}
-    changes["answer_rows"] = 0  # settings are compared by their losses
+    changes: dict[str, object] = {"steps": steps, "epochs": None, "evaluate_steps": every}
+    changes |= {
+        "save_steps": every,
+        "answer_rows": 0,
+        "best_by": "loss",
+    }  # by which settings are compared
     if train.patience != state.config.train.patience:  # that of auto, counted in passes
         assert isinstance(train.epochs, float)
         changes["patience"] = patience_for(steps / train.epochs, every)

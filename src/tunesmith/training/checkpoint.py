@@ -42,6 +42,7 @@ class State:
     best_loss: float | None = None
     best_step: int | None = None
     best_passed: float | None = None  # of the training rows that were answered then, if any
+    best_accuracy: float | None = None  # of its held-out tokens, where it is what decides
     misses: int = 0  # held-out losses since the last clearly better one, and that one's loss
     reset_loss: float | None = None
     step_seconds: float = 0.0  # spent in steps after the first two, and their tokens

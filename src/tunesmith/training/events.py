@@ -47,6 +47,8 @@ class StepDone(Event):
 class HeldOut(Event):
     """A held-out loss after a step, and whether this is the best checkpoint so far.
 
+    ``token_accuracy``: the share of the held-out rows' supervised tokens that are the most likely
+    ones after the row's own tokens before them.
     ``passed``: the share of training rows that were answered as the first check asks, and
     ``best_passed`` that of the best one so far, at ``best_step``, where it was not asked before.
     """
@@ -55,6 +57,7 @@ class HeldOut(Event):
     step: int
     loss: float
     best: bool
+    token_accuracy: float | None = None
     passed: float | None = None
     best_step: int | None = None
     best_passed: float | None = None

@@ -5,10 +5,11 @@ Measured: docs/methods.md, "Steps and passes".
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from tunesmith.config.run import ANSWERED, AUTO, MAX_ANSWERED, TrainSettings
+from tunesmith.config.run import ANSWERED, AUTO, MAX_ANSWERED, TOKEN_ACCURACY, TrainSettings
 from tunesmith.core.numbers import pluralize
 from tunesmith.training.steps import Copies, Lengths, total_steps
 
@@ -35,7 +36,7 @@ def choose_length(
     *,
     has_held: bool,
     copies: Copies = (),
-    is_by_rule: bool = False,
+    checked_by: Literal["rule", "reference"] | None = None,
 ) -> RunLength:
     """Step size and passes for rows of these lengths (tokens).
 
@@ -43,9 +44,9 @@ def choose_length(
     pass has `STEPS_A_PASS` steps, down to `MIN_ROWS_PER_STEP`; more where a pass would have more
     than `MAX_STEPS_A_PASS`; never more than `MAX_TOKENS_PER_STEP`. Passes rise from `EPOCHS` until
     the run has `ENOUGH_STEPS` steps, and end at `MAX_EPOCHS`. With rows held out, their loss is
-    then measured after each pass, `PATIENCE` ends the run, and where the first check ``is_by_rule``
-    training rows are answered (`held_out.py`). Where it can end before the last step, while the
-    rate is high, the average of the weights over a pass is measured (`average.py`).
+    then measured after each pass, and `PATIENCE` ends the run; ``checked_by`` says how its best
+    pass is chosen (`held_out.py`). Where it can end before the last step, while the rate is high,
+    the average of the weights over a pass is measured (`average.py`).
     """
     changes: dict[str, object] = {}
     reasons = []
@@ -74,10 +75,14 @@ def choose_length(
         if may_end_early and settings.average_steps == AUTO:
             changes["average_steps"] = steps
             reasons.append("the result is the average of the weights over a pass")
-        if has_held and is_by_rule and settings.answer_rows == AUTO:
+        if has_held and checked_by == "rule" and settings.answer_rows == AUTO:
             changes["answer_rows"] = answered = answered_of(len(lengths))
             asked = pluralize(min(answered, len(lengths)), "training row")
             reasons.append(f"the best pass is the one that gets most of {asked} right")
+    is_unsaid = settings.best_by == AUTO and not settings.answered_rows
+    if has_held and checked_by == "reference" and is_unsaid:
+        changes["best_by"] = TOKEN_ACCURACY
+        reasons.append("the best checkpoint is the one that gets most held-out tokens right")
     if not changes:
         return RunLength(settings, None)
     return RunLength(settings.model_copy(update=changes), "auto: " + "; ".join(reasons))

@@ -61,6 +61,8 @@ class Trackers:
                 values["divergence"] = event.divergence
         elif isinstance(event, HeldOut):
             values = {"loss/held_out": event.loss}
+            if event.token_accuracy is not None:
+                values["token_accuracy/held_out"] = event.token_accuracy
         else:
             return
         self._each("its curves", lambda tracker: tracker.log(values, event.step))
