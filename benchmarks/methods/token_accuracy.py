@@ -13,14 +13,10 @@ import shutil
 from itertools import product
 from pathlib import Path
 
-import torch
-
 from benchmarks.methods.measure import arguments, parsed, read_results
 from benchmarks.methods.training_answers import at_each_pass, held_score, run_of_passes
-from tunesmith.training.job import Job
 
 RESULTS = Path(__file__).parent / "results" / "token_accuracy.jsonl"
-AT_ONCE = 64  # tokens that are scored
 
 
 def main() -> None:
@@ -45,27 +41,14 @@ def main() -> None:
             passes=given.passes,
             rows_a_step=size,
         )
+        right = iter(sorted(run.token_accuracies().items()))
         passes = [
-            {"loss": loss, "right": _right(prepared.job), "held": held_score(prepared)}
+            {"loss": loss, "right": next(right)[1], "held": held_score(prepared)}
             for prepared, loss in at_each_pass(run)
         ]
         with RESULTS.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, "passes": passes}) + "\n")
         shutil.rmtree(folder)
-
-
-@torch.no_grad()
-def _right(job: Job) -> float:
-    """The share of the held-out rows' supervised tokens that are right, by their weights."""
-    assert job.held is not None
-    right = total = 0.0
-    for i in range(len(job.held)):
-        batch = job.batch([(i, job.held[i])])
-        rows = job.engine.hidden_states(batch).index_select(0, batch.label_rows)
-        best = [job.engine.head.logits(part).argmax(-1) for part in torch.split(rows, AT_ONCE)]
-        right += float(((torch.cat(best) == batch.labels) * batch.weights).sum())
-        total += float(batch.weights.sum())
-    return right / total
 
 
 def report() -> str:

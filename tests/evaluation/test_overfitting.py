@@ -123,12 +123,21 @@ def test_a_rise_after_the_result_advises_no_earlier_end():
     found = assess_overfitting(risen, earlier)
     assert [each.code for each in found.findings] == ["past-its-best-kept"]
     said = found.describe(words_in("en"))
-    assert "the result is an earlier checkpoint" in said
+    assert "the result is the checkpoint of step 20" in said
     assert "train.patience" not in said
-    last = choose_checkpoint([Checkpoint(20, -0.7), Checkpoint(40, -0.5)], unit="nats")
-    for choice in (None, last):
-        codes_ = [each.code for each in assess_overfitting(risen, choice).findings]
-        assert codes_ == ["past-its-best"]
+    assert [each.code for each in assess_overfitting(risen).findings] == ["past-its-best"]
+
+
+@pytest.mark.parametrize("sign", ["answers", "tokens"])
+def test_a_rise_at_the_result_is_no_fault_where_the_loss_did_not_decide(sign):
+    """The last one is the best by what comes before the loss."""
+    risen = good(curves=RISE, gap=gap(0.2, 0.7))
+    kept = [Checkpoint(20, -0.5, ruled_out=sign), Checkpoint(40, -0.7)]
+    choice = choose_checkpoint(kept, unit="nats")
+    assert (choice.best.step, choice.reason) == (40, sign)
+    found = assess_overfitting(risen, choice)
+    assert [each.code for each in found.findings] == ["past-its-best-kept"]
+    assert "the result is the checkpoint of step 40" in found.describe(words_in("en"))
 
 
 def test_a_rise_alone_is_a_hint():

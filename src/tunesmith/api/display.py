@@ -273,7 +273,7 @@ def step_text(event: StepDone, held_out: HeldOut | None, *, evaluation: float = 
         best = ", the best" if held_out.best else ""
         by_answers = " by its answers" if held_out.best and held_out.passed is not None else ""
         right = held_out.token_accuracy
-        also = "" if right is None else f", {percent(right, 1)} right"
+        also = "" if right is None else f", {percent(right, 1)} of tokens right"
         where = f"step {held_out.step:,}{best}{by_answers}"
         parts.append(f"held-out {held_out.loss:.3f}{also} ({where})")
     parts += [f"{event.tokens_per_second:,.0f} tokens/s", bytes_text(event.peak_bytes)]

@@ -151,7 +151,9 @@ class EvaluateSettings(Settings):
 
     @property
     def checked_by(self) -> Literal["rule", "reference"] | None:
-        """What the first check, which decides, asks of an answer alone, or compares it with."""
+        """Whether the first check, which decides, is a rule about the answer alone or compares it
+        with a reference; None without one, and where it is an opinion.
+        """
         if not self.scores_in_training:
             return None
         return "rule" if isinstance(self.checks[0], RULES) else "reference"

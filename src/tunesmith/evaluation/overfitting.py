@@ -277,12 +277,15 @@ class Overfitting(Described):
 
 
 def assess_overfitting(evidence: Evidence, choice: CheckpointChoice | None = None) -> Overfitting:
-    """The diagnosis, with the choice of a checkpoint: what rose after it is not in the result."""
+    """The diagnosis; where a checkpoint was chosen, that of the lowest loss was one of them."""
     findings = diagnose(evidence)
-    if choice is not None and choice.best.step < choice.last.step:
-        past = "past-its-best"
+    if choice is not None:
+        past, result = "past-its-best", {"result": choice.best.step}
         findings = tuple(
-            replace(each, code=f"{past}-kept") if each.code == past else each for each in findings
+            replace(each, code=f"{past}-kept", values={**each.values, **result})
+            if each.code == past
+            else each
+            for each in findings
         )
     return Overfitting(evidence, findings, choice)
 

@@ -84,11 +84,8 @@ def with_length(state: SearchState, rows: RunRows, *, parts: int) -> None:
     steps = total_steps(lengths, train, copies=rows.copies)
     every = math.ceil(steps / parts)
     changes: dict[str, object] = {"steps": steps, "epochs": None, "evaluate_steps": every}
-    changes |= {
-        "save_steps": every,
-        "answer_rows": 0,
-        "best_by": "loss",
-    }  # by which settings are compared
+    changes |= {"save_steps": every, "answer_rows": 0}
+    changes["best_by"] = "loss"  # by which settings are compared
     if train.patience != state.config.train.patience:  # that of auto, counted in passes
         assert isinstance(train.epochs, float)
         changes["patience"] = patience_for(steps / train.epochs, every)
