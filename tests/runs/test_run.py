@@ -72,7 +72,10 @@ def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
     }
     assert summary.adapter == str(run / result)
     assert json.loads((run / "summary.json").read_text()) == summary.to_json()
-    assert load_run_config(run / "config.yaml", {}) == made
+    found = load_run_config(run / "config.yaml", {})
+    assert found.train.best_by == "token_accuracy"  # which `auto` is where answers are compared
+    assert found.model_copy(update={"train": made.train}) == made
+    assert found.train.model_copy(update={"best_by": "auto"}) == made.train
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in metrics] == list(range(1, 9))
     assert metrics[0].keys() == {
@@ -256,7 +259,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, method):
 def test_a_whole_model_is_saved_as_it_was_trained(tmp_path, kind):
     base = base_folder(tmp_path / kind, kind)
     go(config(tmp_path, model=str(base), method={"kind": "full"}))
-    trained = checkpoint.tensors_of(checkpoint.newest(tmp_path / "run" / "checkpoints"))
+    trained = checkpoint.tensors_of(tmp_path / "run" / "checkpoints" / checkpoint.BEST)
     model = open_base(str(tmp_path / "run" / "model"), dtype="float32").base.model
     assert dict(model.named_parameters()).keys() == trained.keys()
     for name, parameter in model.named_parameters():

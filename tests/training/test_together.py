@@ -206,13 +206,13 @@ def test_a_stop_in_one_held_out_loss_ends_all_at_the_same_step(tmp_path, monkeyp
     """Else those before it would be a step ahead when they resume, as a search must not be."""
     engine = prepare_(tiny_model("llama", torch.float32))
     members = [member(name, engine, tmp_path) for name in list(SETTINGS)[:3]]
-    heard, real = [], held_out._loss_and_weight
+    heard, real = [], held_out._sums
 
     def counted(job, *rest):
         heard.append(job is members[stopped_in].job)
         return real(job, *rest)
 
-    monkeypatch.setattr(held_out, "_loss_and_weight", counted)
+    monkeypatch.setattr(held_out, "_sums", counted)
     _, last = run(members, progress=Progress(cancelled=lambda: any(heard)))
     assert [last[id(each)] for each in members] == [Ended(4, "stopped")] * 3
     assert [each.state.hold_due for each in members] == [i >= stopped_in for i in range(3)]

@@ -198,7 +198,7 @@ _REASONS = {
     "done": "Done",
     "stopped": "Stopped as you asked; everything is saved",
     "evaluation": "Stopped as you asked, during the evaluation; everything is saved",
-    "early": "Ended early: the held-out loss no longer fell",
+    "early": "Ended early: later checkpoints were no better",
 }
 
 

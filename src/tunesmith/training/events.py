@@ -100,7 +100,7 @@ class ScaledDown(Event):
 
 @dataclass(frozen=True, slots=True)
 class Ended(Event):
-    """The last event of the loop: `done`, `stopped` (by the user) or `early` (no better loss)."""
+    """The last event of the loop: `done`, `stopped` (by the user) or `early` (none better)."""
 
     name = "ended"
     step: int
