@@ -11,7 +11,7 @@ of the weights over that pass. A line for each run in RESULTS; one that is there
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -47,21 +47,32 @@ def main() -> None:
             shutil.rmtree(folder)
 
 
-def run_of_passes(  # one keyword for each setting
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """How often a run without an end of its own sees its rows, and how many are held out."""
+
+    count: int = PASSES
+    rows_a_step: int = ROWS_A_STEP
+    held_rows: int | None = None  # the task's own number
+
+
+def run_of_passes(
     key: tuple[str, int, int, str],
     data: Path,
     folder: Path,
     *,
     train: Mapping[str, object],
-    passes: int = PASSES,
-    rows_a_step: int = ROWS_A_STEP,
+    wanted: Passes = Passes(),
 ) -> RunFolder:
     """A run that keeps the checkpoint of each pass; ``train``: further settings."""
     name, count, seed, method = key
-    task, every = TASKS[name], -(-count // rows_a_step)
-    rows, held = write(replace(task, train_rows=count), data, folder)
-    length = {"epochs": passes, "rows_per_step": rows_a_step, "keep_checkpoints": passes}
+    every = -(-count // wanted.rows_a_step)
+    task = replace(TASKS[name], train_rows=count)
+    task = replace(task, held_rows=wanted.held_rows or task.held_rows)
+    rows, held = write(task, data, folder)
+    length = {"epochs": wanted.count, "rows_per_step": wanted.rows_a_step}
     losses = {"evaluate_steps": every, "save_steps": every, "average_steps": every}
+    length["keep_checkpoints"] = wanted.count
     found = ts.train(
         str(rows),
         method=METHODS[method],

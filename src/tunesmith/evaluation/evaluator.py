@@ -22,6 +22,7 @@ from tunesmith.evaluation.answering import (
     unanswered,
 )
 from tunesmith.evaluation.answers import (
+    Answers,
     questions_of,
     score,
     warn_long_references,
@@ -205,6 +206,14 @@ class Evaluator:
 
     def first_score(self, loaded: LoadedBase, who: Respondent) -> float:
         """Mean of the first check as an adapter is now, of the rows that choose; NaN without."""
+        found = self._first_check(loaded, who).summary.checks[0].arms.get(TUNED)
+        return found.mean if found else math.nan
+
+    def first_scores(self, loaded: LoadedBase, who: Respondent) -> tuple[float | None, ...]:
+        """What ``first_score`` is the mean of: each row's own, None where it has none."""
+        return self._first_check(loaded, who).scored[self.checks[0].name][TUNED].scores
+
+    def _first_check(self, loaded: LoadedBase, who: Respondent) -> Answers:
         if BASE not in self._answered:  # what a check that learns compares with
             self._ask(self.base.arms, None)
         asked, wanted = self._rows.validation_conversations, self._config.evaluate
@@ -214,9 +223,7 @@ class Evaluator:
         texts = answers_now(loaded, arm, who, limit=wanted.longest_answer, phase=phase)
         base = self._texts([BASE], None)[BASE]
         checks = fit_checks(self.checks[:1], own=self._rows.own_answers, base=base)
-        scored = score(questions, {TUNED: texts}, checks, seed=self._config.train.seed)
-        found = scored.summary.checks[0].arms.get(TUNED)
-        return found.mean if found else math.nan
+        return score(questions, {TUNED: texts}, checks, seed=self._config.train.seed)
 
     def forgetting(
         self, loaded: LoadedBase, who: Respondent, probes: Sequence[str] | None = None
