@@ -39,6 +39,8 @@ CASES = {
     ("data", "curve", "--resume", "nope"): "nope holds no comparison",
     ("data", "check", "nope.jsonl"): "nope.jsonl: does not exist",
     ("data", "show", "nope.jsonl"): "nope.jsonl: does not exist",
+    ("data", "check", "other.jsonl"): "other.jsonl:1: ",
+    ("data", "show", "other.jsonl"): "other.jsonl:1: ",
     ("data", "check", ROWS, "--model", "nope"): "'nope' is not a folder, .gguf file or known",
     ("init", "nope.csv"): "nope.csv: does not exist",
     ("init", ROWS, "--out", TAKEN): "taken: exists already",
@@ -61,7 +63,7 @@ found = []
 os.chdir(sys.argv[1])
 for words in json.loads(sys.stdin.read()):
     said = io.StringIO()
-    with contextlib.redirect_stderr(said):
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         status = main(words)
     found.append([status, said.getvalue(), "torch" in sys.modules])
 print(json.dumps(found))

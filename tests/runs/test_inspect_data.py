@@ -11,7 +11,8 @@ from tunesmith.config import load_run_config
 from tunesmith.core.errors import DataError, ModelError
 from tunesmith.data.faults import FaultyData, Note
 from tunesmith.models.load import load_base
-from tunesmith.runs.inspect_data import BARS, inspect_data, length_statistics, open_tokenizer
+from tunesmith.runs.inspect_data import inspect_data, open_tokenizer
+from tunesmith.runs.inspection import BARS, length_statistics
 from tunesmith.runs.rows import load_rows
 
 

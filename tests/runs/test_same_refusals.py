@@ -15,6 +15,7 @@ from tunesmith.core.errors import DataError
 from tunesmith.data.faults import SHOWN_CAUSES, FaultyData, cause_text, causes
 from tunesmith.runs import inspect_data as inspecting
 from tunesmith.runs.inspect_data import inspect_data, open_tokenizer
+from tunesmith.runs.inspection import inspect_unknown
 from tunesmith.runs.rows import load_rows
 
 FEW, MANY = 60, 600
@@ -73,6 +74,7 @@ def settings(rng, folder):
 
 def checked(config):
     found = inspect_data(config)
+    assert inspect_unknown(config.data) in (None, found)
     listed = [fault for each in found for fault in each.faults.listed]
     return listed, [each.faults.unlisted for each in found]
 
@@ -108,6 +110,20 @@ def agree(base, folder, seed):
         assert len(shown) == min(SHOWN_CAUSES, len(texts))
         assert not any(unlisted)
     return len(faults)
+
+
+def test_files_of_no_known_format_are_reported_the_same_without_a_base(base, tmp_path):
+    names = [tmp_path / "a.csv", tmp_path / "b.jsonl", tmp_path / "c.csv"]
+    names[0].write_text("foo,bar\na,b\nc,d\n")
+    names[1].write_text('{"foo": 1}\n\n{"foo": 2\n{"foo": 3}\n')
+    names[2].write_text("")
+    for train, held in ([0], 0.5), ([1], str(names[0])), ([0, 1], str(names[2])), ([2, 1], 0):
+        data = {"train": [str(names[i]) for i in train], "eval": held}
+        config = load_run_config(None, {"model": str(base), "data": data})
+        assert inspect_unknown(config.data) == inspect_data(config)
+    sound = {"train": [str(names[0]), str(rows_file(tmp_path / "rows.jsonl", 3))]}
+    config = load_run_config(None, {"model": str(base), "data": sound})
+    assert inspect_unknown(config.data) is None
 
 
 def test_both_say_the_same_of_broken_files(base, tmp_path):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tunesmith.data.faults import Fault, Note
     from tunesmith.data.read import SourceRequest
     from tunesmith.data.split_file import SplitDone
-    from tunesmith.runs.inspect_data import Inspection
+    from tunesmith.runs.inspection import Inspection
 
 SHOWN_LINES = 5
 WIDEST_BAR = 40
@@ -109,6 +109,10 @@ def check(
         from tunesmith.runs.inputs import require_inputs
 
         require_inputs(config, is_named=is_named(keywords.get("model")), is_new=False)
+        from tunesmith.runs.inspection import inspect_unknown
+
+        if (found := inspect_unknown(config.data)) is not None:
+            return DataCheck(found)
         from tunesmith.runs.inspect_data import inspect_data
 
         return DataCheck(inspect_data(config, progress=work.progress))

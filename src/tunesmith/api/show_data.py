@@ -86,8 +86,12 @@ def show(
         from tunesmith.runs.inputs import require_inputs
 
         require_inputs(config, is_named=is_named(keywords.get("model")), is_new=False)
-        from tunesmith.core.files import replace_text
         from tunesmith.data.faults import refuse
+        from tunesmith.runs.inspection import inspect_unknown
+
+        for each in inspect_unknown(config.data) or ():
+            refuse(each.faults)
+        from tunesmith.core.files import replace_text
         from tunesmith.runs.model_choice import with_model
         from tunesmith.runs.show_data import show_data, show_page
 

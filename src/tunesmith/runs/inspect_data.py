@@ -1,12 +1,10 @@
 """Would a run take this data: every fault and remark of its files, its lengths, and an estimate."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from tunesmith.config.run import AUTO, RunConfig
@@ -14,7 +12,7 @@ from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.chat_format import inserted_system_prompt
 from tunesmith.data.chat_text import with_options
 from tunesmith.data.dataset import Numbers
-from tunesmith.data.faults import Faults, Note
+from tunesmith.data.faults import Note
 from tunesmith.data.formats.columns import PLAIN_TEXT
 from tunesmith.data.quality.distribution import few_rows
 from tunesmith.data.quality.persona import persona_notes
@@ -29,55 +27,12 @@ from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
 from tunesmith.runs.enough import few_held_out, few_notes
+from tunesmith.runs.inspection import Inspection, joined, length_statistics
 from tunesmith.runs.language_fit import language_notes
 from tunesmith.runs.model_choice import with_model
 from tunesmith.runs.rows import MAX_SAMPLED, LoadedData, Side, load_sources
 from tunesmith.training.length import choose_length
 from tunesmith.training.steps import EARLIER_EPOCHS
-
-PERCENTILES = (5, 25, 50, 75, 95, 99)
-BARS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Lengths:
-    """Tokens of rows: ``quantiles`` by percentile; bar i counts rows of ``edges[i]`` tokens up to,
-    and without, ``edges[i + 1]``.
-
-    The last bar holds the tail, however long it is.
-    """
-
-    quantiles: dict[int, int]
-    edges: tuple[int, ...]
-    counts: tuple[int, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """Quantiles by name, and the histogram."""
-        return {
-            "quantiles": {f"p{name}": value for name, value in self.quantiles.items()},
-            "histogram": {"edges": list(self.edges), "rows": list(self.counts)},
-        }
-
-
-def length_statistics(lengths: NDArray[np.int64]) -> Lengths | None:
-    """The lengths of N rows, int64 [N]; None without any row."""
-    if not len(lengths):
-        return None
-    found = np.percentile(lengths, PERCENTILES, method="inverted_cdf")
-    quantiles = {name: int(value) for name, value in zip(PERCENTILES, found, strict=True)}
-    low, limit = int(lengths.min()), int(lengths.max())
-    width = _round(max(1.0, (quantiles[95] - low + 1) / (BARS - 1)))
-    first = low - low % width
-    edges = [first + i * width for i in range(BARS) if first + i * width <= limit]
-    ends = [*edges[1:], max(limit + 1, edges[-1] + width)]
-    counts = np.histogram(lengths, bins=[first, *ends])[0]
-    return Lengths(quantiles, (first, *ends), tuple(counts.tolist()))
-
-
-def _round(width: float) -> int:
-    """The next width that people count in: 1, 2, 5, 10, 20, ..."""
-    sizes: Iterator[int] = (step * 10**power for power in itertools.count() for step in (1, 2, 5))
-    return next(size for size in sizes if size >= width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,34 +72,6 @@ def tokenizer_here(model: str) -> Tokenizer | None:
         return None
     tokenizer: Tokenizer = read_tokenizer(folder, trust_remote_code=False)
     return tokenizer
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """One side of a run: its format, sizes, what would be refused, and what would be reported.
-
-    ``reason`` is what was seen of the format. ``rows`` are sound and faulty ones without those
-    ``left_out`` (dropped, or too long). Tokens are counted over the rows that could be
-    rendered.
-    """
-
-    file: str
-    format: str | None
-    reason: str
-    rows: int
-    tokens: int
-    supervised_tokens: int
-    longest: int
-    faults: Faults
-    warnings: tuple[Note, ...]
-    left_out: int = 0
-    lengths: Lengths | None = None
-    estimate: Estimate | None = None
-
-    @property
-    def supervised_share(self) -> float:
-        """Of the tokens."""
-        return self.supervised_tokens / self.tokens if self.tokens else 0.0
 
 
 def inspect_data(config: RunConfig, *, progress: Progress = SILENT) -> list[Inspection]:
@@ -219,8 +146,8 @@ def _inspection(file: str, side: Side, *, dropped: Sequence[int] = ()) -> Inspec
     left_out = sum(side.counts) - len(np.unique(rows.owners)) + empty_rows(side.notes)
     return Inspection(
         file=file,
-        format=_joined(each.format for each in contents),
-        reason=_joined(each.reason for each in contents) or "",
+        format=joined(each.format for each in contents),
+        reason=joined(each.reason for each in contents) or "",
         rows=sum(each.records for each in contents) - left_out,
         left_out=left_out,
         tokens=rows.tokens,
@@ -230,12 +157,6 @@ def _inspection(file: str, side: Side, *, dropped: Sequence[int] = ()) -> Inspec
         warnings=side.notes,
         lengths=length_statistics(rows.lengths),
     )
-
-
-def _joined(words: Iterable[str | None]) -> str | None:
-    """Each word once; None where one is not known."""
-    each = dict.fromkeys(words)
-    return None if None in each else "; ".join(filter(None, each))
 
 
 def _estimate(
