@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.report.examples import answers, evaluation, finding, rates, write_run
 from tunesmith.core.errors import RunError
@@ -82,6 +83,21 @@ def test_the_environment_names_no_folder_of_this_machine(tmp_path: Path) -> None
     text = environment_shown(tmp_path, {"/home/me/shop.xlsx": "cd34", "own/b.jsonl": "ef56"})
     assert "/home/me" not in text
     assert all(part in text for part in ("tiny-1", "ab12", '"shop.xlsx": "cd34"', "own/b.jsonl"))
+
+
+def test_facts_notices_and_the_config_name_no_folder_of_this_machine(tmp_path: Path) -> None:
+    found = {**evaluation(), "about": {"data": "/home/me/data/eval.jsonl"}}
+    run = write_run(tmp_path / "run", evaluation=found)
+    data = {"train": ["/home/me/data", "/home/me/shop"], "eval": "/home/me/data/eval.jsonl"}
+    config = {"model": "/home/me/tiny", "data": data}
+    (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    notices = "/home/me/data/a.jsonl: the same row", "/home/me/shop.", "/home/me/shops"
+    events = (json.dumps({"event": "notice", "message": each}) for each in notices)
+    (run / "events.jsonl").write_text("\n".join(events), encoding="utf-8")
+    page = Page(page_of(run))
+    shown = "data, shop", "eval.jsonl", "model: tiny", "- shop", "data/a.jsonl: the same"
+    assert [part for part in shown if part not in page.text] == []
+    assert page.text.count("/home/me") == 1  # in shops, which the config does not name
 
 
 def test_files_of_one_name_are_both_in_the_environment(tmp_path: Path) -> None:

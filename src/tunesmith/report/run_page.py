@@ -1,9 +1,10 @@
 """Did a run work? One HTML file that loads nothing: verdict, plots, answers, how to do it again."""
 
 import json
+import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
     verdict = evaluation.get("verdict") or {}
     rows = list(shown_answers(records.answers))
     groups = Counter(row.group for row in rows if row.group)
+    short = _without_folders(records)
     return page(
         "run.html.jinja",
         words,
@@ -96,7 +98,7 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         finding=_finding(evaluation, language),
         beside=list(_beside(evaluation, words)),
         unread=[localized(each, language) for each in records.notices_of(UNREAD)],
-        facts=list(_facts(records, words)),
+        facts=[(name, short(value)) for name, value in _facts(records, words)],
         sections=[s for s in _sections(records, words) if s.has_content],
         rows=rows,
         all_rows=len(records.answers),
@@ -106,26 +108,32 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         commands="\n".join(
             f"{command}  # {words.phrase(f'repeat.{what}')}" for what, command in _commands(records)
         ),
-        notices=[localized(notice, language) for notice in records.notices],
-        config=records.config_text,
-        environment=json.dumps(_without_folders(records.environment), indent=2, ensure_ascii=False),
+        notices=[short(localized(notice, language)) for notice in records.notices],
+        config=short(records.config_text),
+        environment=short(json.dumps(records.environment, indent=2, ensure_ascii=False)),
     )
 
 
-def _without_folders(value: object) -> object:
-    """Absolute paths by their names alone: a page is sent to others, folders are of a machine.
-
-    Where two have one name, all of that mapping are whole, as none may be lost.
+def _without_folders(records: Records) -> Callable[[str], str]:
+    """Absolute paths of a run in a text by their names alone, where each has its own: a page is
+    sent to others, and folders are of a machine.
     """
+    paths = set(_absolute_paths([records.config, records.environment]))
+    count = Counter(Path(path).name for path in paths)
+    names = {path: name for path in paths if count[name := Path(path).name] == 1 and name}
+    longest = sorted(names, key=len, reverse=True)
+    pattern = re.compile(rf"(?<![\w./-])(?:{'|'.join(map(re.escape, longest))})(?!\w)")
+    return lambda text: pattern.sub(lambda found: names[found[0]], text) if names else text
+
+
+def _absolute_paths(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
-        names = [_without_folders(key) for key in value]
-        keys = names if len(set(names)) == len(names) else list(value)
-        return {k: _without_folders(each) for k, each in zip(keys, value.values(), strict=True)}
-    if isinstance(value, list):
-        return [_without_folders(each) for each in value]
-    if isinstance(value, str) and Path(value).is_absolute():
-        return Path(value).name
-    return value
+        yield from _absolute_paths([*value, *value.values()])
+    elif isinstance(value, list):
+        for each in value:
+            yield from _absolute_paths(each)
+    elif isinstance(value, str) and Path(value).is_absolute():
+        yield value
 
 
 def _finding(evaluation: Mapping[str, Any], language: str) -> str:
