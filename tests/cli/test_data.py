@@ -83,6 +83,15 @@ def test_rows_are_shown_as_the_model_sees_them(write, model, tunesmith):
     assert "⟦hello<|im_end|>⟧" in tunesmith(*words).out
 
 
+def test_what_is_dropped_for_being_empty_is_not_shown(write, model, tunesmith):
+    words = "data", "show", write(row(1, ""), row(2, "first")), "--model", model
+    shown = tunesmith(*words, "--data.drop", "empty", "-n", "1")
+    assert "first" in shown.out
+    assert "fault" not in shown.err
+    compared = tunesmith(*words, "--data.drop", "empty,duplicates")
+    assert "what data.drop leaves out by comparing rows" in compared.err
+
+
 def test_what_a_run_would_cut_is_shown(write, model, tunesmith):
     words = ("data", "show", write(row(1)), "--model", model, "--data.max_tokens", "6")
     (first,) = tunesmith(*words, "--json", "--tokens").document["rows"]

@@ -87,7 +87,7 @@ SAID = [
     ),
     (
         "note: the same row appears earlier (1 row: line 22) [duplicates]",
-        "알림: 같은 행이 앞에 또 있습니다 (1행: 22번째 줄) [duplicates]",
+        "알림: 앞에 같은 행이 이미 있습니다 (1행: 22번째 줄) [duplicates]",
     ),
     (
         "a.csv: does not exist. Paths are taken from the working directory.",
@@ -147,7 +147,7 @@ SAID = [
     (
         "note: nearly the same row appears earlier (case, punctuation, a word in short texts) "
         "(12 rows: line 12, 13) [near_duplicates]",
-        "알림: 거의 같은 행이 앞에 또 있습니다 (대소문자, 문장 부호, 짧은 글의 한 낱말 차이) "
+        "알림: 앞에 거의 같은 행이 이미 있습니다 (대소문자, 문장 부호, 짧은 글의 한 낱말 차이) "
         "(12행: 12, 13번째 줄) [near_duplicates]",
     ),
     (
@@ -186,6 +186,8 @@ def test_a_message_is_said_with_its_values(english, korean):
         ("서울(으)로 부산(으)로 제주(으)로 1(으)로", "서울로 부산으로 제주로 1로"),
         ("lora(이)라는 qwen(이)라는", "lora라는 qwen이라는"),
         ("95%을(를)", "95%를"),
+        ("data.map을(를) data.drop(이)라는 step은(는)", "data.map을 data.drop이라는 step은"),
+        ("help을(를) p은(는)", "help를 p는"),
         ("…을(를)", "…을(를)"),
     ],
 )

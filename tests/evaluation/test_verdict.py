@@ -103,7 +103,7 @@ def test_a_yes_says_what_the_issue_asks_for():
         "Yes. Skill: yes, +47 points over the base with your 212-token prompt. Elsewhere: kept. "
         "91 % of answers now pass (base 3 %, base with your 212-token prompt 44 %; difference "
         f"to the better one +47 points, 95 % interval +{low:.0f} to +{high:.0f}). "
-        "Each request is 212 tokens shorter."
+        "Each request is 212 tokens shorter than one to the base with your prompt."
     )
 
 
@@ -115,7 +115,7 @@ def test_the_same_in_korean():
         "이제 답변의 91%가 통과합니다 (원본 모델 3%, 212토큰 지시문을 붙인 원본 모델 44%; "
         "더 나은 쪽과의 차이 +47%p, 95% 신뢰구간 +"
     )
-    assert told.endswith("). 요청마다 212토큰이 짧아졌습니다.")
+    assert told.endswith("). 요청마다 지시문을 붙인 원본 모델에 보낼 때보다 212토큰 짧습니다.")
 
 
 def test_too_few_rows_name_how_many_would_do():
@@ -236,7 +236,11 @@ def test_no_difference_is_rounded_to_none_and_no_share_to_all():
 
 @pytest.mark.parametrize(
     ("saved", "ending"),
-    [(1, "1 token shorter."), (-3, "3 tokens longer."), (0, "+57).")],
+    [
+        (1, "1 token shorter than one to the base with your prompt."),
+        (-3, "3 tokens longer than one to the base with your prompt."),
+        (0, "+57)."),
+    ],
 )
 def test_tokens_are_counted_against_the_arm_that_the_gain_is_over(saved, ending):
     tokens = {"base": 50.0, "prompted": 100.0, "tuned": 100.0 - saved}

@@ -100,6 +100,20 @@ def test_facts_notices_and_the_config_name_no_folder_of_this_machine(tmp_path: P
     assert page.text.count("/home/me") == 1  # in shops, which the config does not name
 
 
+def test_the_page_of_a_stopped_run_says_how_to_resume_it_and_no_more(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", evaluation=None)
+    (run / "summary.json").write_text('{"reason": "stopped", "seconds": 60, "steps": 3}')
+    unread = {"event": "notice", "code": "language_fit", "message": "it hardly reads Korean"}
+    events = ({"event": "planned", "steps": 9}, unread)
+    (run / "events.jsonl").write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
+    text = Page(page_of(run)).text
+    assert text.count(f"tunesmith train --resume {run}") == 2  # above, and among the next commands
+    assert "tunesmith evaluate" not in text
+    assert "Read its answers" not in text
+    assert "with the evaluation" not in text
+    assert "it hardly reads Korean" in text
+
+
 def test_files_of_one_name_are_both_in_the_environment(tmp_path: Path) -> None:
     text = environment_shown(tmp_path, {"/home/me/a.jsonl": "cd34", "/home/you/a.jsonl": "ef56"})
     assert all(
@@ -276,7 +290,7 @@ def test_figures_and_notices_are_korean_on_a_korean_page(tmp_path: Path) -> None
     text = Page(page_of(folder, "ko")).text
     assert "평균 낱말 수: 튜닝한 모델 12.50" in text
     assert "mean words" not in text
-    assert "같은 행이 앞에 또 있습니다 (2행)" in text
+    assert "앞에 같은 행이 이미 있습니다 (2행)" in text
 
 
 def test_the_margin_is_named_and_zero_is_no_margin(run: Path) -> None:

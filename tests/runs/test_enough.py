@@ -6,10 +6,12 @@ import pytest
 
 from tunesmith.config.run import TrainSettings
 from tunesmith.evaluation.comparison import TUNED, rows_to_show, smallest_difference, summarize
+from tunesmith.methods.table import METHODS
 from tunesmith.runs.enough import ENOUGH_STEPS, few_held_out, few_steps
 from tunesmith.training.steps import total_steps
 
 LENGTHS = [60] * 45
+LORA = METHODS["lora"]
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 6, 10, 39, 40, 200])
@@ -34,37 +36,37 @@ def test_few_held_out_rows_are_reported_with_what_they_show_and_what_is_enough()
     (note,) = few_held_out(6)
     assert (note.code, note.count) == ("few_held_out", 6)
     assert "a difference of 67 points or more" in note.message
-    assert "40 rows show one of 10 points" in note.message
+    assert "40 rows one of 10 points, if no answer gets worse" in note.message
     assert "no difference" in next(few_held_out(3)).message
     assert list(few_held_out(40)) == list(few_held_out(0)) == []
 
 
 def test_few_steps_are_reported_and_the_flags_make_enough():
     settings = TrainSettings(epochs=None, tokens_per_step=None)
-    (note,) = few_steps(LENGTHS, settings)
+    (note,) = few_steps(LENGTHS, method=LORA, settings=settings)
     assert f"({total_steps(LENGTHS, settings)})" in note.message
     flags = dict(re.findall(r"--train\.(\w+) (\d+)", note.message))
     better = TrainSettings(**{name: int(value) for name, value in flags.items()})
     assert total_steps(LENGTHS, better) >= ENOUGH_STEPS
-    assert list(few_steps(LENGTHS, better)) == []
+    assert list(few_steps(LENGTHS, method=LORA, settings=better)) == []
 
 
 def test_few_rows_are_not_repeated_without_end():
-    (note,) = few_steps([60] * 9, TrainSettings(epochs=3))
+    (note,) = few_steps([60] * 9, method=LORA, settings=TrainSettings(epochs=3))
     assert "--train.epochs 10 makes about 30; add rows" in note.message
-    (note,) = few_steps([60] * 9, TrainSettings())
+    (note,) = few_steps([60] * 9, method=LORA, settings=TrainSettings())
     assert note.message == "few steps (30): a task takes about 45 or more; add rows"
-    assert list(few_steps(LENGTHS, TrainSettings())) == []
-    (note,) = few_steps([60] * 9, TrainSettings(epochs=12, rows_per_step=8))
+    assert list(few_steps(LENGTHS, method=LORA, settings=TrainSettings())) == []
+    (note,) = few_steps([60] * 9, method=LORA, settings=TrainSettings(epochs=12, rows_per_step=8))
     assert note.message.endswith("or more; add rows")
 
 
 def test_steps_that_are_asked_for_are_named():
-    (note,) = few_steps(LENGTHS, TrainSettings(steps=6))
+    (note,) = few_steps(LENGTHS, method=LORA, settings=TrainSettings(steps=6))
     assert "(6)" in note.message
     assert "--train.steps 45" in note.message
 
 
 def test_nothing_is_said_of_minutes_or_of_no_rows():
-    assert list(few_steps(LENGTHS, TrainSettings(minutes=1))) == []
-    assert list(few_steps([], TrainSettings())) == []
+    assert list(few_steps(LENGTHS, method=LORA, settings=TrainSettings(minutes=1))) == []
+    assert list(few_steps([], method=LORA, settings=TrainSettings())) == []

@@ -16,6 +16,7 @@ from tunesmith.conversation.chat import open_chat
 from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError, TunesmithError
 from tunesmith.core.progress import Notice, Phase, Progress
 from tunesmith.generation.sampling import Sampling
+from tunesmith.methods import table
 from tunesmith.models.hashes import hash_folder
 from tunesmith.runs import neighbours
 from tunesmith.runs.folder import alone, read_lines
@@ -25,7 +26,7 @@ from tunesmith.runs.locate import locate
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.training import checkpoint
 from tunesmith.training.events import Ended, Planned
-from tunesmith.training.length import MAX_EPOCHS, PATIENCE
+from tunesmith.training.length import PATIENCE
 
 
 def go(config_, **options):
@@ -411,10 +412,11 @@ def test_what_was_auto_is_chosen_recorded_and_kept_by_a_resumed_run(tmp_path):
     summary, events = go(made)
     kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]
     (planned,) = (event for event in events if isinstance(event, Planned))
-    assert kept["epochs"] == MAX_EPOCHS
+    most = table.of(made.method).max_epochs
+    assert kept["epochs"] == most
     assert kept["tokens_per_step"] >= planned.tokens_per_step > 0
     assert kept["patience"] == PATIENCE
-    assert abs(planned.steps - MAX_EPOCHS * kept["evaluate_steps"]) < MAX_EPOCHS  # passes differ
+    assert abs(planned.steps - most * kept["evaluate_steps"]) < most  # passes differ
     (told,) = (e.message for e in events if isinstance(e, Notice) and e.code == "length")
     assert told in summary.notices
     other = tmp_path / "other"

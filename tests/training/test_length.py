@@ -1,6 +1,7 @@
 """Step size and passes that settings leave open."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -9,10 +10,10 @@ from hypothesis import strategies as st
 from tunesmith.config import TrainSettings
 from tunesmith.config.run import ANSWERED, MAX_ANSWERED
 from tunesmith.core.errors import ConfigError
+from tunesmith.core.language import localized
+from tunesmith.methods.table import METHODS
 from tunesmith.training.length import (
-    ENOUGH_STEPS,
     EPOCHS,
-    MAX_EPOCHS,
     MAX_STEPS_A_PASS,
     MAX_TOKENS_PER_STEP,
     MIN_ROWS_PER_STEP,
@@ -24,20 +25,27 @@ from tunesmith.training.length import (
 )
 from tunesmith.training.steps import total_steps
 
+OTHERS = {"has_held": False, "copies": (), "checked_by": None}
 LENGTHS = st.lists(st.integers(2, 300), min_size=1, max_size=400)
 
 
-def chosen(lengths, *, has_held=False, copies=(), checked_by=None, **values):
-    return choose_length(
-        TrainSettings(**values), lengths, has_held=has_held, copies=copies, checked_by=checked_by
-    )
+def chosen(lengths, *, method="lora", **given):
+    others = {key: given.pop(key, default) for key, default in OTHERS.items()}
+    return choose_length(TrainSettings(**given), lengths, method=METHODS[method], **others)
 
 
-@given(LENGTHS)
-def test_there_are_enough_steps_or_the_most_passes(lengths):
-    train = chosen(lengths).settings
-    assert EPOCHS <= train.epochs <= MAX_EPOCHS
-    assert total_steps(lengths, train) >= ENOUGH_STEPS or train.epochs == MAX_EPOCHS
+@given(LENGTHS, st.sampled_from(sorted(METHODS)))
+def test_there_are_enough_steps_or_the_most_passes_of_the_method(lengths, name):
+    train, method = chosen(lengths, method=name).settings, METHODS[name]
+    assert EPOCHS <= train.epochs <= method.max_epochs
+    steps = total_steps(lengths, train)
+    assert steps >= method.enough_steps or train.epochs == method.max_epochs
+
+
+def test_a_prompt_takes_more_passes_than_other_methods():
+    assert chosen([20] * 60, method="prompt").settings.epochs == 40
+    others = METHODS.keys() - {"prompt"}
+    assert {chosen([20] * 60, method=name).settings.epochs for name in others} == {10}
 
 
 @given(st.integers(1, 3000), st.integers(1, 2000))
@@ -136,6 +144,13 @@ def test_it_says_what_and_why():
         "fewer if 3 passes in a row bring no better checkpoint; "
         "the result is the average of the weights over a pass"
     )
+
+
+@pytest.mark.parametrize("values", [{}, {"epochs": 3}, {"rows_per_step": 4}])
+@pytest.mark.parametrize("checked_by", [None, "rule", "reference"])
+def test_it_says_so_in_korean_too(values, checked_by):
+    found = chosen([20] * 60, has_held=True, checked_by=checked_by, **values)
+    assert re.findall("[A-Za-z]+", localized(found.reason or "", "ko")) == []
 
 
 @pytest.mark.parametrize("values", [{"epochs": 0}, {"tokens_per_step": 0}, {"epochs": "many"}])

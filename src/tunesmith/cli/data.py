@@ -33,8 +33,8 @@ with_keys = functools.partial(
 
 ASKED = ("data.control_tokens", "data.system", "data.template_options")
 DATA = (*FILE_KEYS, "data.max_tokens", "data.document", *ASKED)
-SHOWN = (*DATA, "model", "trust_remote_code")
-LIMITS = ("data.overflow", "data.max_tokens", "data.drop")
+SHOWN = (*DATA, "data.drop", "model", "trust_remote_code")
+LIMITS = ("data.overflow", "data.max_tokens")
 METHOD = ("method.kind", "train.epochs", "train.seed", "train.threads", "dtype", "device")
 RUN = (*SHOWN, "data.eval", *LIMITS, *METHOD)
 

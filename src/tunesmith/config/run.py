@@ -203,7 +203,7 @@ class TrainSettings(Settings):
     steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
     minutes: float | None = Field(None, gt=0, description="time limit, instead of epochs")
     tokens_per_step: int | Literal["auto"] | None = Field(
-        AUTO, description="tokens a step; auto: about 4 to 8 rows; null: 4096, the former default"
+        AUTO, description="tokens a step; auto: about 3 to 8 rows; null: 4096, the former default"
     )
     rows_per_step: int | None = Field(None, ge=1, description="rows a step, instead of tokens")
     tokens_per_micro_batch: int | Literal["auto"] = Field(

@@ -260,6 +260,7 @@ _CLOSING = "'\"`»”’)]"
 _BRACKETED = re.compile(r" ?\([^()]*\)$")
 # As digits (영 일 이 삼 ...) and the ends of foreign words are read; most letters get a vowel.
 _CONSONANTS = "013678lmn"
+_CLOSED = re.compile(r"(?:ng|[aeiou]p)$")  # as in 맵, 스텝
 _RIEUL = "178l"  # after which (으)로 is 로
 FIRST_SYLLABLE, LAST_SYLLABLE, ENDINGS, RIEUL = 0xAC00, 0xD7A3, 28, 8
 
@@ -276,8 +277,8 @@ def with_particles(text: str) -> str:
             ending = (code - FIRST_SYLLABLE) % ENDINGS
             closes, is_rieul = ending != 0, ending == RIEUL
         elif before and before.isascii() and before.isalnum():
-            is_ng = named.rstrip(_CLOSING)[-2:].lower() == "ng"
-            closes, is_rieul = is_ng or before in _CONSONANTS, before in _RIEUL
+            is_closed = _CLOSED.search(named.rstrip(_CLOSING).lower()) is not None
+            closes, is_rieul = is_closed or before in _CONSONANTS, before in _RIEUL
         else:
             return after_vowel if before == "%" else match[0]
         is_open = not closes or (is_rieul and match[0] == "(으)로")

@@ -203,7 +203,7 @@ class _VerdictText:
         saved = round(tokens[gain.against] - tokens[TUNED])
         if saved:
             key = "tokens.shorter" if saved > 0 else "tokens.longer"
-            yield self.phrase(key, abs(saved))
+            yield self.phrase(key, abs(saved), arm=arm_text(gain.against, self.words))
 
     def _change(self, interval: Interval) -> dict[str, str]:
         """A difference in points and its limits, with as many digits as its smallest needs."""

@@ -97,7 +97,7 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         first=first_answers(rows),
         finding=_finding(evaluation, language),
         beside=list(_beside(evaluation, words)),
-        unread=[localized(each, language) for each in records.notices_of(UNREAD)],
+        unread=[localized(each, language) for each in records.notices_of(UNREAD) if evaluation],
         facts=[(name, short(value)) for name, value in _facts(records, words)],
         sections=[s for s in _sections(records, words) if s.has_content],
         rows=rows,
@@ -169,8 +169,11 @@ def unfinished(records: Records, command: str, words: Phrases) -> str:
 def _not_evaluated(records: Records, words: Phrases) -> str:
     if not is_unfinished(records):
         return words.phrase("not-evaluated")
-    run = shlex.quote(str(records.path))
-    return unfinished(records, f"tunesmith train --resume {run}", words)
+    return unfinished(records, _resuming(records), words)
+
+
+def _resuming(records: Records) -> str:
+    return f"tunesmith train --resume {shlex.quote(str(records.path))}"
 
 
 def _sections(records: Records, words: Phrases) -> Iterator[Section]:
@@ -213,7 +216,8 @@ def _facts(records: Records, words: Phrases) -> Iterator[tuple[str, str]]:
     if "steps" in summary:
         yield words.phrase("fact.steps"), f"{summary['steps']:,}"
     if "seconds" in summary:
-        yield words.phrase("fact.time"), clock(summary["seconds"])
+        key = "fact.time" if records.evaluation else "fact.time-alone"
+        yield words.phrase(key), clock(summary["seconds"])
     if summary.get("peak_bytes"):
         yield words.phrase("fact.peak"), bytes_text(summary["peak_bytes"], on_page=True)
     if planned.get("trainable_parameters"):
@@ -223,6 +227,9 @@ def _facts(records: Records, words: Phrases) -> Iterator[tuple[str, str]]:
 def _commands(records: Records) -> Iterator[tuple[str, str]]:
     """What can be typed next, and what it is for: chat, export, evaluate again, train again."""
     run = shlex.quote(str(records.path))
+    if is_unfinished(records):
+        yield "resume", _resuming(records)
+        return
     if records.summary.get("adapter"):
         yield "chat", f"tunesmith chat {run}"
         kind = (records.config.get("method") or {}).get("kind")

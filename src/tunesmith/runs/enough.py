@@ -13,6 +13,7 @@ from tunesmith.data.tokenize import Renderer
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.evaluation.comparison import rows_to_show, smallest_difference
 from tunesmith.methods import table
+from tunesmith.methods.table import Method
 from tunesmith.training.length import choose_length
 from tunesmith.training.steps import EARLIER_EPOCHS, Copies, Lengths, total_steps
 
@@ -31,9 +32,9 @@ def few_notes(
 
     Held-out rows only where checks are to tell something by them.
     """
-    method = config.method
-    yield from few_rows(len(lengths), method.kind, enough=table.of(method).min_rows)
-    yield from few_steps(lengths, config.train, copies=copies)
+    method = table.of(config.method)
+    yield from few_rows(len(lengths), config.method.kind, enough=method.min_rows)
+    yield from few_steps(lengths, config.train, method=method, copies=copies)
     if config.evaluate.checks:
         yield from few_held_out(min(held, config.evaluate.rows))
 
@@ -58,14 +59,17 @@ def few_of_rows(
         yield from few_held_out(min(held, config.evaluate.rows))
 
 
-def few_steps(lengths: Lengths, settings: TrainSettings, *, copies: Copies = ()) -> Iterator[Note]:
+def few_steps(
+    lengths: Lengths, settings: TrainSettings, *, method: Method, copies: Copies = ()
+) -> Iterator[Note]:
     """Reports a run of few optimizer steps over rows of so many tokens, and what makes more.
 
     Nothing where `minutes` rules: their steps are known when speed was measured.
     """
     if not len(lengths) or settings.minutes is not None:
         return
-    settings = choose_length(settings, lengths, has_held=False, copies=copies).settings
+    found = choose_length(settings, lengths, method=method, has_held=False, copies=copies)
+    settings = found.settings
     steps = total_steps(lengths, settings, copies=copies)
     if steps >= ENOUGH_STEPS:
         return
@@ -101,9 +105,10 @@ def few_held_out(rows: int) -> Iterator[Note]:
     least = smallest_difference(rows)
     shows = "no difference"
     if least is not None:
-        shows = f"a difference of {100 * least:.0f} points or more, if no answer gets worse"
+        shows = f"a difference of {100 * least:.0f} points or more"
     what = (
-        f"few held-out rows: they show {shows}; {pluralize(enough, 'row')} show one of "
-        f"{100 * WANTED:.0f} points: add rows, or hold out more with --data.eval"
+        f"few held-out rows: they show {shows}, and {pluralize(enough, 'row')} one of "
+        f"{100 * WANTED:.0f} points, if no answer gets worse: add rows, or hold out more with "
+        "--data.eval"
     )
     yield Note("few_held_out", what, rows)

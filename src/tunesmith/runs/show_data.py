@@ -9,6 +9,7 @@ from itertools import accumulate, chain, groupby
 from jinja2 import Environment, StrictUndefined
 
 from tunesmith.config import DataSettings, RunConfig
+from tunesmith.config.settings import EMPTY
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.faults import Fault, RowReport
@@ -21,6 +22,7 @@ from tunesmith.runs.inspect_data import open_tokenizer
 from tunesmith.runs.rows import rendering_of
 
 WINDOW = 32
+NOT_COMPARED = "what data.drop leaves out by comparing rows, or for their length, is shown too"
 # Three bytes of a four-byte character may end it, each as a sign of its own; as many such signs
 # of the text itself take up to four tokens each.
 UNSETTLED, UNSETTLED_TOKENS = 3, 12
@@ -145,7 +147,9 @@ class ShownData:
 
 
 def show_data(config: RunConfig, *, max_rows: int, progress: Progress = SILENT) -> ShownData:
-    """The first ``max_rows`` documents that can be rendered; nothing is cut or left out."""
+    """The first ``max_rows`` documents that can be rendered; nothing is cut, and only what is empty
+    is left out.
+    """
     settings, report = config.data, RowReport()
     sound = _sound(settings, report)
     first = next(sound, None)
@@ -161,7 +165,7 @@ def show_data(config: RunConfig, *, max_rows: int, progress: Progress = SILENT) 
     rendering = rendering_of(settings)
     renderer = Renderer(loaded.tokenizer, max_tokens=limit, rendering=rendering)
     rows: list[ShownRow] = []
-    remarks: list[str] = []
+    remarks = [] if set(settings.drop) <= {EMPTY} else [NOT_COMPARED]
     for conversation in chain([first], sound):
         for outcome in renderer.documents([conversation]):
             report.add_faults(outcome.faults)

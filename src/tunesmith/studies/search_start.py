@@ -80,7 +80,11 @@ def with_length(state: SearchState, rows: RunRows, *, parts: int) -> None:
             remedy=f"Hold out {2 * MIN_ROWS} or more: --data.eval 0.2, or a file.",
         )
     lengths = rows.train.lengths
-    train = choose_length(state.config.train, lengths, has_held=True, copies=rows.copies).settings
+    method = table.of(state.config.method)
+    found = choose_length(
+        state.config.train, lengths, method=method, has_held=True, copies=rows.copies
+    )
+    train = found.settings
     steps = total_steps(lengths, train, copies=rows.copies)
     every = math.ceil(steps / parts)
     changes: dict[str, object] = {"steps": steps, "epochs": None, "evaluate_steps": every}

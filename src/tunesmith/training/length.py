@@ -11,14 +11,14 @@ import numpy as np
 
 from tunesmith.config.run import ANSWERED, AUTO, MAX_ANSWERED, TOKEN_ACCURACY, TrainSettings
 from tunesmith.core.numbers import pluralize
+from tunesmith.methods.table import Method
 from tunesmith.training.steps import Copies, Lengths, total_steps
 
 STEPS_A_PASS = 15  # rows of a step follow from them, within the bounds
 MIN_ROWS_PER_STEP, ROWS_PER_STEP = 4, 8
 MAX_TOKENS_PER_STEP = 4096  # of long rows fewer than ROWS_PER_STEP make a step
 MAX_STEPS_A_PASS = 400  # where a pass would take more, its steps grow
-EPOCHS, MAX_EPOCHS = 3, 10
-ENOUGH_STEPS = 150  # fewer raise the passes
+EPOCHS = 3
 PATIENCE = 3  # held-out losses without a better one, one a pass
 
 
@@ -34,6 +34,7 @@ def choose_length(
     settings: TrainSettings,
     lengths: Lengths,
     *,
+    method: Method,
     has_held: bool,
     copies: Copies = (),
     checked_by: Literal["rule", "reference"] | None = None,
@@ -43,10 +44,10 @@ def choose_length(
     A step has as many tokens as `ROWS_PER_STEP` rows of mean length; fewer of few rows, so that a
     pass has `STEPS_A_PASS` steps, down to `MIN_ROWS_PER_STEP`; more where a pass would have more
     than `MAX_STEPS_A_PASS`; never more than `MAX_TOKENS_PER_STEP`. Passes rise from `EPOCHS` until
-    the run has `ENOUGH_STEPS` steps, and end at `MAX_EPOCHS`. With rows held out, their loss is
-    then measured after each pass, and `PATIENCE` ends the run; ``checked_by`` says how its best
-    pass is chosen (`held_out.py`). Where it can end before the last step, while the rate is high,
-    the average of the weights over a pass is measured (`average.py`).
+    the run has enough steps for the method, and end at its most passes. With rows held out, their
+    loss is then measured after each pass, and `PATIENCE` ends the run; ``checked_by`` says how its
+    best pass is chosen (`held_out.py`). Where it can end before the last step, while the rate is
+    high, the average of the weights over a pass is measured (`average.py`).
     """
     changes: dict[str, object] = {}
     reasons = []
@@ -61,7 +62,7 @@ def choose_length(
         reasons.append(f"steps of up to {pluralize(size, 'token')} ({of_rows})")
     if settings.passes_are_auto:
         steps = _steps_of_pass(lengths, settings.model_copy(update=changes), copies)
-        epochs = min(MAX_EPOCHS, max(EPOCHS, math.ceil(ENOUGH_STEPS / steps)))
+        epochs = min(method.max_epochs, max(EPOCHS, math.ceil(method.enough_steps / steps)))
         changes["epochs"] = float(epochs)
         whole = settings.model_copy(update=changes)
         all_steps, seen = total_steps(lengths, whole, copies=copies), pluralize(round(rows), "row")
