@@ -4,14 +4,14 @@ import re
 
 import pytest
 
+from tunesmith.config.methods import default_methods
 from tunesmith.config.run import TrainSettings
 from tunesmith.evaluation.comparison import TUNED, rows_to_show, smallest_difference, summarize
-from tunesmith.methods.table import METHODS
 from tunesmith.runs.enough import ENOUGH_STEPS, few_held_out, few_steps
 from tunesmith.training.steps import total_steps
 
 LENGTHS = [60] * 45
-LORA = METHODS["lora"]
+LORA = default_methods()["lora"]
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 6, 10, 39, 40, 200])

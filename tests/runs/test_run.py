@@ -16,7 +16,6 @@ from tunesmith.conversation.chat import open_chat
 from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError, TunesmithError
 from tunesmith.core.progress import Notice, Phase, Progress
 from tunesmith.generation.sampling import Sampling
-from tunesmith.methods import table
 from tunesmith.models.hashes import hash_folder
 from tunesmith.runs import neighbours
 from tunesmith.runs.folder import alone, read_lines
@@ -412,7 +411,7 @@ def test_what_was_auto_is_chosen_recorded_and_kept_by_a_resumed_run(tmp_path):
     summary, events = go(made)
     kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]
     (planned,) = (event for event in events if isinstance(event, Planned))
-    most = table.of(made.method).max_epochs
+    most = made.method.max_epochs
     assert kept["epochs"] == most
     assert kept["tokens_per_step"] >= planned.tokens_per_step > 0
     assert kept["patience"] == PATIENCE

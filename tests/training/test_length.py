@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunesmith.config import TrainSettings
+from tunesmith.config.methods import default_methods
 from tunesmith.config.run import ANSWERED, MAX_ANSWERED
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.language import localized
-from tunesmith.methods.table import METHODS
 from tunesmith.training.length import (
     EPOCHS,
     MAX_STEPS_A_PASS,
@@ -26,6 +26,7 @@ from tunesmith.training.length import (
 from tunesmith.training.steps import total_steps
 
 OTHERS = {"has_held": False, "copies": (), "checked_by": None}
+METHODS = default_methods()
 LENGTHS = st.lists(st.integers(2, 300), min_size=1, max_size=400)
 
 

@@ -13,7 +13,7 @@ from tunesmith.core.numbers import bytes_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.config.methods import MethodNote
+    from tunesmith.config.method_note import MethodNote
     from tunesmith.engine.families import Family
     from tunesmith.engine.trial import FamilyCheck
     from tunesmith.models.catalog import Entry

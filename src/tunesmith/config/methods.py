@@ -1,32 +1,17 @@
 """The settings of each fine-tuning method, by its `kind`."""
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tunesmith.config.method_note import MethodNote
 from tunesmith.config.settings import Settings, nested_models
 
 _FOUR_BIT = frozenset({"qlora"})
 OTHER_NAMES = {"prefix": "p-tuning"}
 TAKEN_STARTS = frozenset({"pissa", "olora", "loftq"})
 LEARNING_RATE_HELP = "peak learning rate, or auto: from the method and the width of the base"
-
-
-@dataclass(frozen=True, slots=True)
-class MethodNote:
-    """A method for people who choose one: what it trains, for and against it, when to use it.
-
-    ``measured``: what it reached on the tasks of docs/methods.md, with the smallest base.
-    """
-
-    name: str
-    trains: str
-    strengths: str
-    weaknesses: str
-    use_when: str
-    measured: str
 
 
 def kind_named(name: str) -> str:
@@ -51,7 +36,16 @@ def _one_name_is_a_list(value: object) -> object:
     return [value] if isinstance(value, str) and value != "all-linear" else value
 
 
-class LoraSettings(Settings):
+class _OneMethod(Settings):
+    """What `epochs: auto` takes: passes until there are enough steps, and at most so many
+    (docs/methods.md, "Steps and passes").
+    """
+
+    enough_steps: ClassVar[int] = 150
+    max_epochs: ClassVar[int] = 10
+
+
+class LoraSettings(_OneMethod):
     """LoRA (arXiv 2106.09685): a low-rank term beside each chosen linear layer."""
 
     notes: ClassVar[dict[str, MethodNote]] = {
@@ -158,7 +152,7 @@ class LoraSettings(Settings):
         return self
 
 
-class FullSettings(Settings):
+class FullSettings(_OneMethod):
     """Full fine-tuning: every weight of the base is trained."""
 
     notes: ClassVar[dict[str, MethodNote]] = {
@@ -213,7 +207,7 @@ def _text_and_start_agree(settings: "VirtualTokenSettings") -> "VirtualTokenSett
     return settings
 
 
-class PromptSettings(Settings):
+class PromptSettings(_OneMethod):
     """Prompt tuning (arXiv 2104.08691): virtual tokens before every document."""
 
     notes: ClassVar[dict[str, MethodNote]] = {
@@ -233,6 +227,8 @@ class PromptSettings(Settings):
     }
     init_words: ClassVar[frozenset[str]] = VIRTUAL_INITS
     searched: ClassVar[dict[str, tuple[int, ...]]] = {"tokens": (10, 20, 50, 100)}
+    enough_steps: ClassVar[int] = 600
+    max_epochs: ClassVar[int] = 40
     kind: Literal["prompt"] = "prompt"
     tokens: VirtualTokens = None
     init: VirtualInit = "sample"
@@ -242,7 +238,7 @@ class PromptSettings(Settings):
     _agreement = model_validator(mode="after")(_text_and_start_agree)
 
 
-class PTuningSettings(Settings):
+class PTuningSettings(_OneMethod):
     """P-Tuning v2, prefix tuning (arXiv 2110.07602, 2101.00190): keys and values in every layer."""
 
     notes: ClassVar[dict[str, MethodNote]] = {
@@ -290,7 +286,7 @@ class PTuningSettings(Settings):
         return self
 
 
-class IA3Settings(Settings):
+class IA3Settings(_OneMethod):
     """IA3 (arXiv 2205.05638): vectors that scale outputs or inputs of linear layers."""
 
     notes: ClassVar[dict[str, MethodNote]] = {

@@ -1,7 +1,7 @@
 """The table of methods and their capabilities; nothing else in the program names a method."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ class Method:
     attach: Callable[..., Adapter]
     rate: float  # peak learning rate for a base of width 2000
     min_rows: int  # from about here results are steady: docs/data-quality.md
-    _: KW_ONLY
     peft: PeftFormat | None  # None: the base itself is trained, the result is a whole model
     check: Callable[[Engine, Any], None] = lambda engine, settings: None  # noqa: ARG005
     own_tokens: bool = False  # may train rows for new tokens
@@ -49,9 +48,6 @@ class Method:
     scale_down_: Callable[[Adapter, float, Tensors], None] | None = None
     scales_down: Callable[[Any], bool] = lambda settings: True  # noqa: ARG005
     facts: Callable[[Any], dict[str, object]] = lambda settings: {}  # noqa: ARG005
-    # Of `auto`, measured: docs/methods.md, "Steps and passes".
-    enough_steps: int = 150  # fewer raise the passes
-    max_epochs: int = 10
 
     @property
     def trains_base(self) -> bool:
@@ -91,8 +87,6 @@ METHODS: dict[str, Method] = {
         min_rows=100,
         peft=prompt,
         init_text=True,
-        enough_steps=600,
-        max_epochs=40,
         facts=virtual_tokens.facts,
     ),
     "p-tuning": Method(

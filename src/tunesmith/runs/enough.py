@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from tunesmith.config.methods import AnyMethod
 from tunesmith.config.run import RunConfig, TrainSettings
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.faults import Note
@@ -13,7 +14,6 @@ from tunesmith.data.tokenize import Renderer
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.evaluation.comparison import rows_to_show, smallest_difference
 from tunesmith.methods import table
-from tunesmith.methods.table import Method
 from tunesmith.training.length import choose_length
 from tunesmith.training.steps import EARLIER_EPOCHS, Copies, Lengths, total_steps
 
@@ -32,8 +32,8 @@ def few_notes(
 
     Held-out rows only where checks are to tell something by them.
     """
-    method = table.of(config.method)
-    yield from few_rows(len(lengths), config.method.kind, enough=method.min_rows)
+    method = config.method
+    yield from few_rows(len(lengths), method.kind, enough=table.of(method).min_rows)
     yield from few_steps(lengths, config.train, method=method, copies=copies)
     if config.evaluate.checks:
         yield from few_held_out(min(held, config.evaluate.rows))
@@ -60,7 +60,7 @@ def few_of_rows(
 
 
 def few_steps(
-    lengths: Lengths, settings: TrainSettings, *, method: Method, copies: Copies = ()
+    lengths: Lengths, settings: TrainSettings, *, method: AnyMethod, copies: Copies = ()
 ) -> Iterator[Note]:
     """Reports a run of few optimizer steps over rows of so many tokens, and what makes more.
 

@@ -168,8 +168,7 @@ def _estimate(
     if inspection.faults or not len(lengths) or config.train.steps or config.train.minutes:
         return None
     has_held = config.data.holds_out
-    method = table.of(config.method)
-    train = choose_length(config.train, lengths, method=method, has_held=has_held).settings
+    train = choose_length(config.train, lengths, method=config.method, has_held=has_held).settings
     assert train.epochs != AUTO
     epochs = train.epochs or EARLIER_EPOCHS
     tokens = round((1 - config.data.held_share) * inspection.tokens * epochs)

@@ -22,7 +22,6 @@ from tunesmith.engine.shape import ModelShape
 from tunesmith.estimate.devices import Device
 from tunesmith.estimate.fitting import Wish
 from tunesmith.estimate.plan import DevicePlan, plan_devices
-from tunesmith.methods import table
 from tunesmith.models.catalog import find_entry
 from tunesmith.models.config_file import known_configs, read_base_config
 from tunesmith.runs.inputs import require_files, source_request
@@ -148,8 +147,7 @@ def wish_of(
         lengths = np.full(max(1, rows.rows), max(1, round(mean)), dtype=np.int64)
         has_held = config.data.holds_out
         kept = lengths[: max(1, round((1 - config.data.held_share) * len(lengths)))]
-        method = table.of(config.method)
-        train = choose_length(train, kept, method=method, has_held=has_held).settings
+        train = choose_length(train, kept, method=config.method, has_held=has_held).settings
         epochs = EARLIER_EPOCHS if train.epochs in (None, AUTO) else float(train.epochs or 0)
         tokens = round(epochs * float(kept.sum()))
     of_step = _step_tokens(train.rows_per_step, train.tokens_per_step, mean)

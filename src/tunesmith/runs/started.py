@@ -7,7 +7,6 @@ from tunesmith.config import RunConfig
 from tunesmith.core.progress import Event, Notice, Progress
 from tunesmith.core.ranks import is_first
 from tunesmith.data.dataset import RunRows
-from tunesmith.methods import table
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.mirror import Mirror
 from tunesmith.runs.trackers import Trackers, start_trackers
@@ -57,7 +56,7 @@ def with_length(run: StartedRun, rows: RunRows) -> StartedRun:
     found = choose_length(
         run.config.train,
         lengths,
-        method=table.of(run.config.method),
+        method=run.config.method,
         has_held=has_held,
         copies=rows.copies,
         checked_by=run.config.evaluate.checked_by,

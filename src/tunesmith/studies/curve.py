@@ -186,9 +186,9 @@ def learning_curve(
             remedy="Give --data.eval 0.2, or a file.",
         )
     lengths = rows.train.lengths
-    method = table.of(config.method)
-    found = choose_length(config.train, lengths, method=method, has_held=True, copies=rows.copies)
-    train = found.settings
+    train = choose_length(
+        config.train, lengths, method=config.method, has_held=True, copies=rows.copies
+    ).settings
     steps = total_steps(lengths, train, copies=rows.copies)
     config = config.model_copy(update={"train": train})
     variants = [_variant(config, share, steps) for share in sorted(shares)]

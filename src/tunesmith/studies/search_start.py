@@ -80,9 +80,12 @@ def with_length(state: SearchState, rows: RunRows, *, parts: int) -> None:
             remedy=f"Hold out {2 * MIN_ROWS} or more: --data.eval 0.2, or a file.",
         )
     lengths = rows.train.lengths
-    method = table.of(state.config.method)
     found = choose_length(
-        state.config.train, lengths, method=method, has_held=True, copies=rows.copies
+        state.config.train,
+        lengths,
+        method=state.config.method,
+        has_held=True,
+        copies=rows.copies,
     )
     train = found.settings
     steps = total_steps(lengths, train, copies=rows.copies)

@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from tunesmith.config.methods import AnyMethod
 from tunesmith.config.run import ANSWERED, AUTO, MAX_ANSWERED, TOKEN_ACCURACY, TrainSettings
 from tunesmith.core.numbers import pluralize
-from tunesmith.methods.table import Method
 from tunesmith.training.steps import Copies, Lengths, total_steps
 
 STEPS_A_PASS = 15  # rows of a step follow from them, within the bounds
@@ -34,7 +34,7 @@ def choose_length(
     settings: TrainSettings,
     lengths: Lengths,
     *,
-    method: Method,
+    method: AnyMethod,
     has_held: bool,
     copies: Copies = (),
     checked_by: Literal["rule", "reference"] | None = None,
