@@ -88,7 +88,7 @@ def test_what_is_english_would_be_found():
 def test_the_main_path_is_korean_from_the_workbook_to_the_report(korean, shop):
     ended = korean("data", "check", "shop.xlsx", "--model", "base", status=1)
     assert '열 "상담 답변" (completion)이 비어 있습니다.' in ended.out
-    assert "고객 문의(질문), 상담 답변(답변)" in ended.out
+    assert "고객 문의(질문) 열과 상담 답변(답변) 열" in ended.out
     drop = ("--data.drop", "empty,duplicates,contradictions")
     korean("data", "check", "shop.xlsx", "--model", "base", *drop)
     korean("data", "show", "shop.xlsx", "--model", "base", "-n", "1")
