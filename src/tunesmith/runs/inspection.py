@@ -33,7 +33,7 @@ class Lengths:
     counts: tuple[int, ...]
 
     def to_json(self) -> dict[str, object]:
-        """Quantiles by name, and the histogram."""
+        """Quantiles keyed by percentile, and the histogram."""
         return {
             "quantiles": {f"p{name}": value for name, value in self.quantiles.items()},
             "histogram": {"edges": list(self.edges), "rows": list(self.counts)},
